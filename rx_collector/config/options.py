@@ -1,0 +1,406 @@
+"""The one declaration of a component's options.
+
+A component is a frozen dataclass below `Spec`; each field is an `option(kind, doc, default)`. From that one declaration
+come the validation of YAML and of Python calls, the JSON Schema, and what `list` and `describe` print. A kind converts a
+plain value (from YAML or Python alike) and reports what is wrong to the `Scope` it is given; converting a value that is
+converted already gives it back unchanged.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+
+from rx_collector.errors import ConfigError, Mistake
+from rx_collector.units import parse_count, parse_duration, parse_size
+
+if TYPE_CHECKING:
+    from rx_collector.config.document import Document, Path
+
+__all__ = [
+    "BOOLEAN",
+    "COUNT",
+    "DURATION",
+    "INVALID",
+    "PATH",
+    "REQUIRED",
+    "SIZE",
+    "TEXT",
+    "Choice",
+    "Either",
+    "Kind",
+    "ListOf",
+    "MappingOf",
+    "Nested",
+    "Scope",
+    "Spec",
+    "Unit",
+    "did_you_mean",
+    "option",
+]
+
+#: What a kind gives back after it has reported a mistake.
+INVALID: Final[Any] = type("Invalid", (), {"__repr__": lambda self: "INVALID"})()
+#: The default of an option that has none.
+REQUIRED: Final[Any] = dataclasses.MISSING
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Give ``, did you mean 'filter'?`` for the nearest known name, or the list of all where none is near."""
+    names = sorted(known)
+    if near := difflib.get_close_matches(name, names, n=1, cutoff=0.6):
+        return f", did you mean {near[0]!r}?"
+    return f"; known: {', '.join(names)}" if names else ""
+
+
+def plainly(value: object) -> str:
+    """Name the type of a plain value the way the YAML's author would."""
+    for types, name in (
+        (bool, "a boolean"),
+        ((int, float), "a number"),
+        (str, "a text"),
+        (Mapping, "a mapping"),
+        ((list, tuple), "a list"),
+    ):
+        if isinstance(value, types):
+            return name
+    return "nothing" if value is None else f"a {type(value).__name__}"
+
+
+class Scope:
+    """Where a value stands, and where mistakes about it are put.
+
+    `document` is None for values from Python; then mistakes carry the path alone. `directory` is what relative paths
+    are relative to (None: the working directory).
+    """
+
+    def __init__(
+        self,
+        document: Document | None = None,
+        path: Path = (),
+        mistakes: list[Mistake] | None = None,
+        directory: str | None = None,
+        prefix: str = "",
+    ) -> None:
+        self.document = document
+        self.path = path
+        self.mistakes: list[Mistake] = [] if mistakes is None else mistakes
+        self.directory = directory
+        self.prefix = prefix
+
+    def child(self, key: str | int) -> Scope:
+        """Give the scope of a member of this value."""
+        return Scope(self.document, (*self.path, key), self.mistakes, self.directory, self.prefix)
+
+    def wrong(self, message: str, *, on_key: bool = False, inside: tuple[int, int] | None = None) -> Any:
+        """Report a mistake here and give INVALID. `inside` is a line and column within a scalar's text."""
+        if self.document is not None:
+            self.mistakes.append(self.document.mistake(self.path, message, on_key=on_key, inside=inside))
+        else:
+            where = self.prefix + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in self.path)
+            column = inside[1] + 1 if inside else 0
+            at = f" (column {column})" if column else ""
+            self.mistakes.append(Mistake(message + at, where.lstrip(".")))
+        return INVALID
+
+    def text(self) -> str | None:
+        """Give the scalar as it was written, before variables were put in; None for values from Python."""
+        place = self.document.places.get(self.path) if self.document is not None else None
+        return place.text if place is not None else None
+
+
+class Kind:
+    """What sort of value an option takes."""
+
+    #: What is wanted, in words that follow "wanted is".
+    wanted: str = "anything"
+    #: True where YAML variables and types must not be applied before `convert` (expressions).
+    takes_text: bool = False
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        """Give the value as the component wants it, or report to `scope` and give INVALID."""
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        """Give the JSON Schema of the values that `convert` takes."""
+        return {}
+
+    def _wanted(self, value: Any, scope: Scope) -> Any:
+        return scope.wrong(f"{self.wanted} is wanted here, not {plainly(value)}")
+
+
+#: A scalar with a variable in it is only known when it runs, so the schema lets it stand where a number is wanted.
+_VARIABLE_SCHEMA: Final = {"type": "string", "pattern": r"\$\{"}
+
+
+class Unit(Kind):
+    """A scalar with a unit, read by a function that raises ValueError with a plain message."""
+
+    def __init__(self, wanted: str, read: Callable[[object], Any], schema: Mapping[str, Any]) -> None:
+        self.wanted = wanted
+        self._read = read
+        self._schema = dict(schema)
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        if isinstance(value, list | tuple | Mapping) or value is None:
+            return self._wanted(value, scope)
+        try:
+            return self._read(value)
+        except ValueError as error:
+            return scope.wrong(str(error))
+
+    def schema(self) -> dict[str, Any]:
+        return dict(self._schema)
+
+
+class _Text(Kind):
+    wanted = "a text"
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        if isinstance(value, str):
+            return value
+        if isinstance(value, os.PathLike):
+            return os.fspath(value)
+        if isinstance(value, bool | int | float):
+            return scope.text() or str(value)  # `[sleep, 0.50]` means the text that was written, not the number
+        return self._wanted(value, scope)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": ["string", "number", "boolean"]}
+
+
+class _Boolean(Kind):
+    wanted = "true or false"
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        return value if isinstance(value, bool) else self._wanted(value, scope)
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [{"type": "boolean"}, _VARIABLE_SCHEMA]}
+
+
+class _FilePath(_Text):
+    wanted = "a path"
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        path = super().convert(value, scope)
+        if path is INVALID:
+            return path
+        if not path:
+            return scope.wrong("a path cannot be empty")
+        if "\0" in path:
+            return scope.wrong("a path cannot hold a NUL character")
+        path = os.path.expanduser(path)
+        return os.path.normpath(os.path.join(scope.directory, path)) if scope.directory is not None else path
+
+
+TEXT: Final = _Text()
+BOOLEAN: Final = _Boolean()
+PATH: Final = _FilePath()
+DURATION: Final = Unit("a duration such as 5s", parse_duration, {"type": ["string", "number"]})
+SIZE: Final = Unit("a size such as 64KiB", parse_size, {"type": ["string", "integer"]})
+COUNT: Final = Unit("a count such as 10_000", parse_count, {"type": ["string", "integer"]})
+
+
+class Choice(Kind):
+    """One of a few names."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+        self.wanted = "one of " + ", ".join(names)
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        if isinstance(value, str) and value in self.names:
+            return value
+        if isinstance(value, str):
+            return scope.wrong(f"unknown choice {value!r}{did_you_mean(value, self.names)}")
+        return self._wanted(value, scope)
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [{"enum": list(self.names)}, _VARIABLE_SCHEMA]}
+
+
+class ListOf(Kind):
+    """A list; with `single`, one value stands for a list of one."""
+
+    def __init__(self, kind: Kind, *, single: bool = False, least: int = 0) -> None:
+        self.kind = kind
+        self.single = single
+        self.least = least
+        self.wanted = f"a list (each {kind.wanted})"
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        if not isinstance(value, list | tuple):
+            if not self.single or isinstance(value, Mapping) or value is None:
+                return self._wanted(value, scope)
+            item = self.kind.convert(value, scope)
+            return INVALID if item is INVALID else (item,)
+        if len(value) < self.least:
+            return scope.wrong("the list is empty" if not value else f"at least {self.least} are wanted here")
+        items = tuple(self.kind.convert(item, scope.child(index)) for index, item in enumerate(value))
+        return INVALID if any(item is INVALID for item in items) else items
+
+    def schema(self) -> dict[str, Any]:
+        array: dict[str, Any] = {"type": "array", "items": self.kind.schema(), "minItems": self.least}
+        return {"anyOf": [array, self.kind.schema()]} if self.single else array
+
+
+class MappingOf(Kind):
+    """A mapping from names to values of one kind."""
+
+    def __init__(self, kind: Kind, *, least: int = 0) -> None:
+        self.kind = kind
+        self.least = least
+        self.wanted = f"a mapping (each value {kind.wanted})"
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        if not isinstance(value, Mapping):
+            return self._wanted(value, scope)
+        if len(value) < self.least:
+            return scope.wrong("the mapping is empty")
+        pairs = {str(key): self.kind.convert(item, scope.child(str(key))) for key, item in value.items()}
+        return INVALID if any(item is INVALID for item in pairs.values()) else pairs
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "object", "additionalProperties": self.kind.schema(), "minProperties": self.least}
+
+
+class Either(Kind):
+    """The first of some kinds whose shape fits: pairs of a test on the plain value, and the kind."""
+
+    def __init__(self, wanted: str, *choices: tuple[Callable[[Any], bool], Kind]) -> None:
+        self.wanted = wanted
+        self.choices = choices
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        for fits, kind in self.choices:
+            if fits(value):
+                return kind.convert(value, scope)
+        return self._wanted(value, scope)
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [kind.schema() for _, kind in self.choices]}
+
+
+class Nested(Kind):
+    """The options of another Spec."""
+
+    def __init__(self, spec: type[Spec]) -> None:
+        self.spec = spec
+        self.wanted = f"the options of {spec.__name__.lower()}"
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        return value if isinstance(value, self.spec) else self.spec.from_value(value, scope)
+
+    def schema(self) -> dict[str, Any]:
+        return self.spec.schema()
+
+
+def option(kind: Kind, doc: str, default: Any = REQUIRED, *, example: str = "") -> Any:
+    """Declare one option of a Spec: its kind, one sentence about it, and its default."""
+    return dataclasses.field(default=default, metadata={"kind": kind, "doc": doc, "example": example})
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """The base of everything that can be described in YAML or Python.
+
+    Subclasses are frozen dataclasses whose fields are made by `option`. Constructing one checks every value and raises
+    ConfigError with all mistakes; `from_value` reads a plain value and reports to a Scope instead.
+    """
+
+    #: The option that a bare value stands for: with ``shorthand = "where"``, ``filter: x > 1`` is ``{where: x > 1}``.
+    shorthand: ClassVar[str | None] = None
+    #: True where the shorthand takes every mapping, too (``set: {a: b}``); then there is no long form.
+    shorthand_only: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        scope = Scope(prefix=getattr(type(self), "name", "") or type(self).__name__.lower())
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value is field.default or "kind" not in field.metadata:
+                continue  # a default is right by definition, and None as a default means: not given
+            converted = field.metadata["kind"].convert(value, scope.child(field.name))
+            object.__setattr__(self, field.name, converted)
+        if not scope.mistakes:
+            self.check(scope)
+        if scope.mistakes:
+            raise ConfigError(scope.mistakes)
+
+    def check(self, scope: Scope) -> None:
+        """Report what is wrong between options that are right by themselves. Nothing, unless overridden."""
+
+    @classmethod
+    def options(cls) -> dict[str, dataclasses.Field[Any]]:
+        """Give the declared options by name."""
+        return {field.name: field for field in dataclasses.fields(cls) if "kind" in field.metadata}
+
+    @classmethod
+    def from_value(cls, value: Any, scope: Scope) -> Self | Any:
+        """Make one from a plain value, or report every mistake in it to `scope` and give INVALID."""
+        options = cls.options()
+        short = cls.shorthand
+        if short is not None and (cls.shorthand_only or not isinstance(value, Mapping)):
+            if value is None and options[short].default is not REQUIRED:
+                return cls()
+            # The value itself stands for the option, so a mistake in it is where the value is.
+            converted = options[short].metadata["kind"].convert(value, scope)
+            return INVALID if converted is INVALID else cls._build({short: converted}, scope)
+        if value is None:
+            value = {}
+        if not isinstance(value, Mapping):
+            return scope.wrong(f"a mapping is wanted here (options: {', '.join(options)}), not {plainly(value)}")
+        given: dict[str, Any] = {}
+        wrong = False
+        for key, item in value.items():
+            if key not in options:
+                scope.child(key).wrong(f"unknown key {key!r}{did_you_mean(key, options)}", on_key=True)
+                wrong = True
+                continue
+            if item is None and options[key].default is None:
+                continue
+            given[key] = options[key].metadata["kind"].convert(item, scope.child(key))
+            wrong = wrong or given[key] is INVALID
+        for name, field in options.items():
+            if field.default is REQUIRED and name not in value:
+                example = f", for example {field.metadata['example']}" if field.metadata["example"] else ""
+                scope.wrong(f"{name!r} is missing: {field.metadata['doc'].rstrip('.')}{example}", on_key=True)
+                wrong = True
+        return INVALID if wrong else cls._build(given, scope)
+
+    @classmethod
+    def _build(cls, given: dict[str, Any], scope: Scope) -> Self | Any:
+        try:
+            return cls(**given)
+        except ConfigError as error:
+            for mistake in error.mistakes:
+                at = scope
+                for key in mistake.where.split(".")[1:]:
+                    at = at.child(key)
+                at.wrong(mistake.message)
+            return INVALID
+
+    @classmethod
+    def schema(cls) -> dict[str, Any]:
+        """Give the JSON Schema of what `from_value` takes."""
+        options = cls.options()
+        short = cls.shorthand
+        if short is not None and cls.shorthand_only:
+            return {**options[short].metadata["kind"].schema(), "description": options[short].metadata["doc"]}
+        properties = {}
+        for name, field in options.items():
+            properties[name] = {**field.metadata["kind"].schema(), "description": field.metadata["doc"]}
+            if field.default is not REQUIRED and isinstance(field.default, bool | int | float | str):
+                properties[name]["default"] = field.default
+        long: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}
+        if required := [name for name, field in options.items() if field.default is REQUIRED]:
+            long["required"] = required
+        forms = [long]
+        if short is not None:
+            forms.append(options[short].metadata["kind"].schema())
+        if all(field.default is not REQUIRED for field in options.values()):
+            forms.append({"type": "null"})
+        return long if len(forms) == 1 else {"anyOf": forms}

@@ -1,0 +1,98 @@
+"""The errors a user of rx_collector can meet, each named for whose fault it is.
+
+Everything raised on purpose is an `RxCollectorError`; anything else that escapes is a bug in rx_collector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = [
+    "BackpressureError",
+    "ConfigError",
+    "Mistake",
+    "OutputError",
+    "ParseError",
+    "ProcessError",
+    "RxCollectorError",
+]
+
+
+class RxCollectorError(Exception):
+    """The base of every error that rx_collector raises on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One thing that is wrong in a description, and where.
+
+    `where` is a dotted path (``pipelines.audit.operators[0].filter``). `file` is None for descriptions made in Python.
+    `line` and `column` count from 1; 0 means unknown.
+    """
+
+    message: str
+    where: str = ""
+    file: str | None = None
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}: " if self.file is not None else ""
+        where = f"{self.where}: " if self.where else ""
+        return f"{place}{where}{self.message}"
+
+
+class ConfigError(RxCollectorError):
+    """A description (a YAML file, a call, an expression) is wrong. The author of the description can mend it.
+
+    `mistakes` holds every mistake that was found, in the order of the file; ``str()`` gives one line for each.
+    """
+
+    def __init__(self, mistakes: str | Sequence[Mistake]) -> None:
+        if isinstance(mistakes, str):
+            mistakes = [Mistake(mistakes)]
+        self.mistakes: tuple[Mistake, ...] = tuple(mistakes)
+        super().__init__("\n".join(map(str, self.mistakes)))
+
+
+class ProcessError(RxCollectorError):
+    """A child process could not be started, or ended in failure.
+
+    `runner` names the runner, `code` is the exit code (None when it did not exit by itself), `signal` the number of the
+    signal that ended it, `stderr` the last lines it wrote there.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        runner: str = "",
+        code: int | None = None,
+        signal: int | None = None,
+        stderr: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message)
+        self.runner = runner
+        self.code = code
+        self.signal = signal
+        self.stderr: tuple[str, ...] = tuple(stderr)
+
+
+class OutputError(RxCollectorError):
+    """A sink could not take events: the disk is full, the path cannot be written, the receiving program is gone.
+
+    `delivered` counts the events of the failed write that did arrive, whole and in order, before it failed.
+    """
+
+    def __init__(self, message: str, *, delivered: int = 0) -> None:
+        super().__init__(message)
+        self.delivered = delivered
+
+
+class ParseError(RxCollectorError):
+    """A line could not be turned into an event, and the pipeline asked to fail for it (``on_error: fail``)."""
+
+
+class BackpressureError(RxCollectorError):
+    """A boundary with strategy ``error`` was full."""

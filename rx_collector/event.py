@@ -1,0 +1,294 @@
+"""Event, the record in its envelope, and the two forms in which records travel in batches.
+
+A reader makes `Lines`, one object for all that one read gave. The first compiled segment (see `rx_collector.stream`)
+turns what passes into `Event` objects, and from there on a batch is a plain list of events.
+"""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+
+__all__ = ["Event", "Lines", "Origin", "encode_json", "format_time", "from_json", "from_message", "rejected"]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_decode: Final = msgspec.json.Decoder(dict).decode
+
+
+class _Lazy:
+    """Stands in `Event._data` for a payload that is still in its bytes."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+#: The payload is ``{"message": <raw as text>}`` and was not needed yet.
+from_message: Final = _Lazy("from_message")
+#: The payload is the JSON object in `encoded` and was not needed yet.
+from_json: Final = _Lazy("from_json")
+
+
+class Origin(msgspec.Struct, frozen=True, eq=False):
+    """What all lines of one batch share: who printed them, and when they were read.
+
+    `observed_ns` is wall time in nanoseconds since 1970, taken once a read. `run` tells one start of the collector from
+    the next, so that ids of different runs differ.
+    """
+
+    run: str
+    runner: str
+    incarnation: int
+    pid: int | None
+    observed_ns: int
+    type: str = "line"
+
+    @property
+    def source(self) -> str:
+        """The CloudEvents source: the runner's name."""
+        return self.runner
+
+
+class Lines:
+    """One batch as a reader gives it: lines without their end, all valid UTF-8, numbered from `first`.
+
+    `repaired` maps the number of each line that was not valid UTF-8 to the bytes as they came.
+    """
+
+    __slots__ = ("first", "lines", "origin", "repaired")
+
+    def __init__(self, lines: list[bytes], first: int, origin: Origin, repaired: dict[int, bytes] | None = None) -> None:
+        self.lines = lines
+        self.first = first
+        self.origin = origin
+        self.repaired = repaired
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def events(self) -> list[Event]:
+        """Give the lines as events whose payload is ``{"message": text}``, not decoded before it is read."""
+        origin, number, repaired = self.origin, self.first - 1, self.repaired
+        events = [Event(from_message, raw, origin, number := number + 1) for raw in self.lines]
+        if repaired:
+            for event in events:
+                if event.line in repaired:
+                    event.data  # noqa: B018 - decode the text from the repaired bytes before the raw ones replace them
+                    event.raw = repaired[event.line]
+        return events
+
+
+class Event(msgspec.Struct, eq=False, gc=False):
+    """One record in its envelope. ``event["pid"]`` reads a field of the payload (None where it is missing).
+
+    The payload is decoded when it is first read. `raw` holds the bytes as the child printed them until an operator
+    changes the payload, then None. An event is shared by all branches that carry it, so treat the payload as read-only
+    and make a new one instead: ``event.replace({**event.data, "host": "web"})``.
+    """
+
+    _data: Any
+    raw: bytes | None
+    origin: Origin
+    line: int
+    #: The payload as JSON, when it is known to be just that; a sink writes it as it is.
+    encoded: bytes | None = None
+    #: When it happened, in nanoseconds since 1970; None means when it was observed.
+    _time_ns: int | None = None
+    #: Tells apart several events that were made of one line; empty for the line's own.
+    part: str = ""
+
+    @property
+    def data(self) -> Any:
+        """The payload, mostly a dict."""
+        data = self._data
+        if data is from_message:
+            data = self._data = {"message": (self.raw or b"").decode("utf-8", "replace")}
+        elif data is from_json:
+            data = self._data = _decode(self.encoded or b"{}")
+        return data
+
+    def __getitem__(self, field: Any) -> Any:
+        data = self.data
+        if isinstance(data, dict):
+            return data.get(field)
+        return data[field]
+
+    def __contains__(self, field: object) -> bool:
+        return field in self.data
+
+    def get(self, field: str, default: Any = None) -> Any:
+        """Give a field of the payload, or `default` where it is missing."""
+        return self.data.get(field, default)
+
+    @property
+    def id(self) -> str:
+        """The same line of the same incarnation of the same run always has the same id."""
+        origin = self.origin
+        kind = "" if origin.type == "line" else f"{origin.type}-"
+        part = f".{self.part}" if self.part else ""
+        return f"{origin.run}/{origin.runner}/{origin.incarnation}/{kind}{self.line}{part}"
+
+    @property
+    def source(self) -> str:
+        """The runner that printed it."""
+        return self.origin.runner
+
+    @property
+    def runner(self) -> str:
+        """The runner that printed it."""
+        return self.origin.runner
+
+    @property
+    def type(self) -> str:
+        """``line`` for a line of standard output, ``stderr`` for one of standard error, ``rejected`` for a dead letter."""
+        return self.origin.type
+
+    @property
+    def incarnation(self) -> int:
+        """Which start of the runner's child printed it, from 1."""
+        return self.origin.incarnation
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id."""
+        return self.origin.pid
+
+    @property
+    def time_ns(self) -> int:
+        """When it happened: wall time in nanoseconds since 1970."""
+        return self.origin.observed_ns if self._time_ns is None else self._time_ns
+
+    @property
+    def time(self) -> datetime:
+        """When it happened, in UTC, to the microsecond; `time_ns` has the rest."""
+        return _datetime(self.time_ns)
+
+    @property
+    def observed_time(self) -> datetime:
+        """When its line was read, in UTC."""
+        return _datetime(self.origin.observed_ns)
+
+    def replace(self, data: Any, part: str | None = None) -> Event:
+        """Give an event with this envelope and another payload. `raw` is gone then."""
+        return Event(data, None, self.origin, self.line, None, self._time_ns, self.part if part is None else part)
+
+    def json(self) -> bytes:
+        """Give the payload as one line of JSON."""
+        return self.encoded or encode_json(self.data)
+
+    def envelope(self) -> dict[str, Any]:
+        """Give the whole event as a dict of JSON values."""
+        return {
+            "id": self.id,
+            "source": self.source,
+            "type": self.type,
+            "time": format_time(self.time_ns),
+            "observed_time": format_time(self.origin.observed_ns),
+            "runner": self.runner,
+            "incarnation": self.incarnation,
+            "line": self.line,
+            "pid": self.pid,
+            "data": self.data,
+        }
+
+    def cloudevent(self) -> dict[str, Any]:
+        """Give the event in the JSON format of CloudEvents 1.0 (extension names are lower case there)."""
+        return {
+            "specversion": "1.0",
+            "id": self.id,
+            "source": self.source,
+            "type": self.type,
+            "time": format_time(self.time_ns),
+            "datacontenttype": "application/json",
+            "observedtime": format_time(self.origin.observed_ns),
+            "runner": self.runner,
+            "incarnation": self.incarnation,
+            "line": self.line,
+            **({} if self.pid is None else {"pid": self.pid}),
+            "data": self.data,
+        }
+
+    def __repr__(self) -> str:
+        return f"Event({self.id}, {self.data!r})"
+
+
+def _datetime(nanoseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
+
+
+def format_time(nanoseconds: int) -> str:
+    """Write nanoseconds since 1970 as RFC 3339 in UTC, with all nine digits.
+
+    >>> format_time(1_000_000_001)
+    '1970-01-01T00:00:01.000000001Z'
+    """
+    seconds, rest = divmod(nanoseconds, 10**9)
+    return f"{(_EPOCH + timedelta(seconds=seconds)):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
+
+
+def _to_json(value: Any) -> Any:
+    """Encode what JSON has no form for: events inside a payload as their payload, the rest as its text."""
+    if isinstance(value, Event):
+        return value.data
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=str)
+    return str(value)
+
+
+_encoder: Final = msgspec.json.Encoder(enc_hook=_to_json)
+
+
+def encode_json(value: Any) -> bytes:
+    """Give a value as one line of JSON. Raises ValueError or TypeError where it cannot be written as JSON."""
+    return _encoder.encode(value)
+
+
+def rejected(
+    *,
+    origin: Origin,
+    line: int,
+    part: str,
+    raw: bytes | None,
+    data: Any,
+    operator: str,
+    reason: str,
+    error: str,
+) -> Event:
+    """Make the record of an event that an operator could not take: what it was, why, and where it came from.
+
+    The line goes into ``raw``, or ``raw_base64`` where it is not valid UTF-8; an event whose payload had been changed
+    has ``data`` instead.
+    """
+    source = Event(from_message, raw, origin, line, None, None, part)
+    record: dict[str, Any] = {
+        "reason": reason,
+        "operator": operator,
+        "error": error,
+        "id": source.id,
+        "runner": origin.runner,
+        "incarnation": origin.incarnation,
+        "line": line,
+        "pid": origin.pid,
+        "observed_time": format_time(origin.observed_ns),
+    }
+    if raw is None:
+        record["data"] = data
+    else:
+        try:
+            record["raw"] = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            record["raw_base64"] = base64.b64encode(raw).decode("ascii")
+    return Event(
+        record,
+        None,
+        Origin(origin.run, origin.runner, origin.incarnation, origin.pid, origin.observed_ns, "rejected"),
+        line,
+        None,
+        None,
+        part,
+    )

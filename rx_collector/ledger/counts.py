@@ -1,0 +1,110 @@
+"""What is counted while a run goes on.
+
+Counts change once a batch, never once an event, and under the ledger's one lock, so that a snapshot taken from any
+thread at any moment shows nodes that balance. Nothing may block while it holds that lock.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["Ledger", "Node", "PipelineLedger", "RunnerLedger"]
+
+
+class Node:
+    """The counts of one place in a pipeline.
+
+    The law: in + made = out + filtered + rejected + dropped + failed + merged + held. `held` is asked from who holds
+    the events, not derived from the other counts, or the law would prove nothing.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.taken = 0  # "in" in reports; a keyword here
+        self.out = 0
+        self.filtered = 0
+        self.rejected = 0
+        self.merged = 0
+        self.made = 0
+        self.dropped: Counter[str] = Counter()
+        self.failed = 0
+        self.notes: Counter[str] = Counter()
+        self.held: Callable[[], int] = int
+
+    def missing(self) -> int:
+        """Give how many events have no account; 0 when the node balances."""
+        gone = self.out + self.filtered + self.rejected + self.dropped.total() + self.failed + self.merged + self.held()
+        return self.taken + self.made - gone
+
+
+class RunnerLedger:
+    """The counts of one runner, over all its incarnations."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.starts = 0
+        self.exits: list[dict[str, Any]] = []
+        self.bytes = 0
+        self.lines = 0
+        self.out = 0  # events sent on, to each that reads this runner
+        self.stderr_lines = 0
+        self.stderr_events = 0  # those of stderr_lines that were asked for as events
+        self.invalid_utf8 = 0
+        self.rejected: Counter[str] = Counter({"line_too_long": 0})
+        self.dropped: Counter[str] = Counter()
+        self.lost_upstream = 0
+        self.error: str | None = None
+
+    def missing(self) -> int:
+        """Give how many lines have no account."""
+        return self.lines + self.stderr_events - self.out - self.rejected.total() - self.dropped.total()
+
+
+class PipelineLedger:
+    """The nodes of one pipeline in the order of the flow: operators first, then one node a sink."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.taken = 0
+        self.operators: list[Node] = []
+        self.sinks: dict[str, Node] = {}
+        self.dead_letter: Node | None = None
+        #: Names of what feeds it: runners and other pipelines.
+        self.sources: list[str] = []
+
+    def node(self, name: str) -> Node:
+        """Add the node of an operator."""
+        node = Node(name)
+        self.operators.append(node)
+        return node
+
+    def sink(self, name: str) -> Node:
+        """Add the node of a boundary with its sink; a name that is taken gets a number."""
+        key, number = name, 2
+        while key in self.sinks:
+            key, number = f"{name}_{number}", number + 1
+        node = self.sinks[key] = Node(key)
+        return node
+
+
+class Ledger:
+    """All counts of one run."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.lock = threading.Lock()
+        self.runners: dict[str, RunnerLedger] = {}
+        self.pipelines: dict[str, PipelineLedger] = {}
+
+    def runner(self, name: str) -> RunnerLedger:
+        """Give the counts of a runner, new if there are none yet."""
+        with self.lock:
+            return self.runners.setdefault(name, RunnerLedger(name))
+
+    def pipeline(self, name: str) -> PipelineLedger:
+        """Give the counts of a pipeline, new if there are none yet."""
+        with self.lock:
+            return self.pipelines.setdefault(name, PipelineLedger(name))

@@ -1,0 +1,206 @@
+"""The balance sheet: a frozen picture of a ledger, in the one shape that `--report`, `run`'s table and tests read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from rx_collector.ledger.counts import Ledger, Node, PipelineLedger, RunnerLedger
+
+__all__ = ["NodeReport", "PipelineReport", "Report", "RunnerReport", "SinkReport"]
+
+
+class RunnerReport(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One runner, over all its incarnations."""
+
+    starts: int
+    exits: list[dict[str, Any]]
+    bytes: int
+    lines: int
+    stderr_lines: int
+    invalid_utf8: int
+    rejected: dict[str, int]
+    lost_upstream: int
+    out: int
+    stderr_events: int = 0
+    dropped: dict[str, int] = {}
+    error: str | None = None
+
+
+class SinkReport(msgspec.Struct, frozen=True):
+    """One sink: `delivered` events arrived, `failed` ones did not, `retried` counts second attempts."""
+
+    delivered: int
+    failed: int
+    retried: int = 0
+    held: int = 0
+
+
+class NodeReport(msgspec.Struct, frozen=True, rename={"taken": "in"}):
+    """One place in a pipeline. in + made = out + filtered + rejected + dropped + merged + held.
+
+    `dropped` of a sink's node includes the events that the sink failed to write.
+    """
+
+    node: str
+    taken: int
+    out: int
+    filtered: int
+    rejected: int
+    dropped: int
+    held: int
+    merged: int = 0
+    made: int = 0
+    notes: dict[str, int] = {}
+
+
+class PipelineReport(msgspec.Struct, frozen=True, rename={"taken": "in"}):
+    """One pipeline: what came in, where it went, and each node in the order of the flow."""
+
+    taken: int
+    filtered: int
+    rejected: dict[str, int]
+    dropped: dict[str, int]
+    merged: int
+    made: int
+    sinks: dict[str, SinkReport]
+    dead_letter: SinkReport | None
+    nodes: list[NodeReport]
+
+
+class Report(msgspec.Struct, frozen=True):
+    """The balance sheet of a run. `unbalanced` says in words what does not add up; empty when `balanced`."""
+
+    version: int
+    name: str
+    balanced: bool
+    exit_code: int
+    seconds: float
+    runners: dict[str, RunnerReport]
+    pipelines: dict[str, PipelineReport]
+    unbalanced: list[str]
+
+    @classmethod
+    def of(cls, ledger: Ledger, *, seconds: float, exit_code: int, final: bool = True) -> Report:
+        """Take a consistent picture of a ledger. `final` also demands that nothing is held any more."""
+        with ledger.lock:
+            wrong = [*_check_runners(ledger), *_check_pipelines(ledger, final)]
+            return cls(
+                version=1,
+                name=ledger.name,
+                balanced=not wrong,
+                exit_code=exit_code if exit_code or not wrong or not final else 1,
+                seconds=round(seconds, 3),
+                runners={name: _runner(runner) for name, runner in ledger.runners.items()},
+                pipelines={name: _pipeline(pipeline) for name, pipeline in ledger.pipelines.items()},
+                unbalanced=wrong,
+            )
+
+    def json(self) -> bytes:
+        """Give the report as JSON, indented, with a newline at the end."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n"
+
+
+def _runner(runner: RunnerLedger) -> RunnerReport:
+    return RunnerReport(
+        starts=runner.starts,
+        exits=[dict(exit) for exit in runner.exits],
+        bytes=runner.bytes,
+        lines=runner.lines,
+        stderr_lines=runner.stderr_lines,
+        invalid_utf8=runner.invalid_utf8,
+        rejected=dict(runner.rejected),
+        lost_upstream=runner.lost_upstream,
+        out=runner.out,
+        stderr_events=runner.stderr_events,
+        dropped=dict(runner.dropped),
+        error=runner.error,
+    )
+
+
+def _node(node: Node) -> NodeReport:
+    return NodeReport(
+        node=node.name,
+        taken=node.taken,
+        out=node.out,
+        filtered=node.filtered,
+        rejected=node.rejected,
+        dropped=node.dropped.total() + node.failed,
+        held=node.held(),
+        merged=node.merged,
+        made=node.made,
+        notes=dict(node.notes),
+    )
+
+
+def _sink(node: Node) -> SinkReport:
+    return SinkReport(delivered=node.out, failed=node.failed, retried=node.notes["retried"], held=node.held())
+
+
+def _pipeline(pipeline: PipelineLedger) -> PipelineReport:
+    rejected: dict[str, int] = {}
+    dropped: dict[str, int] = {}
+    for node in pipeline.operators:
+        kind = node.name.rpartition(" ")[2]
+        if node.rejected:
+            rejected[kind] = rejected.get(kind, 0) + node.rejected
+        for reason, count in node.dropped.items():
+            dropped[f"{kind}: {reason}"] = dropped.get(f"{kind}: {reason}", 0) + count
+    for name, node in pipeline.sinks.items():
+        for reason, count in node.dropped.items():
+            dropped[f"{name}: {reason}"] = count
+    everything = [*pipeline.operators, *pipeline.sinks.values()]
+    return PipelineReport(
+        taken=pipeline.taken,
+        filtered=sum(node.filtered for node in everything),
+        rejected=rejected,
+        dropped=dropped,
+        merged=sum(node.merged for node in everything),
+        made=sum(node.made for node in everything),
+        sinks={name: _sink(node) for name, node in pipeline.sinks.items()},
+        dead_letter=_sink(pipeline.dead_letter) if pipeline.dead_letter is not None else None,
+        nodes=[_node(node) for node in everything],
+    )
+
+
+def _check_runners(ledger: Ledger) -> list[str]:
+    return [
+        f"runner {name}: {runner.missing():+} lines have no account"
+        for name, runner in ledger.runners.items()
+        if runner.missing()
+    ]
+
+
+def _check_pipelines(ledger: Ledger, final: bool) -> list[str]:
+    """At every node the law; at the end also that each node took in what the one before it gave out."""
+    wrong = []
+    for name, pipeline in ledger.pipelines.items():
+        dead = [pipeline.dead_letter] if pipeline.dead_letter is not None else []
+        for node in [*pipeline.operators, *pipeline.sinks.values(), *dead]:
+            if node.missing():
+                wrong.append(f"pipeline {name}, {node.name}: {node.missing():+} events have no account")
+            if final and node.held():
+                wrong.append(f"pipeline {name}, {node.name}: {node.held()} events are still held")
+        if not final:
+            continue
+        flowing = pipeline.taken
+        for node in pipeline.operators:
+            if node.taken != flowing:
+                wrong.append(f"pipeline {name}: {flowing} events were sent to {node.name}, it took {node.taken}")
+            flowing = node.out
+        for node in pipeline.sinks.values():
+            if node.taken != flowing:
+                wrong.append(f"pipeline {name}: {flowing} events were sent to sink {node.name}, it took {node.taken}")
+        if pipeline.sources:
+            given = sum(_given(ledger, source) for source in pipeline.sources)
+            if given != pipeline.taken:
+                wrong.append(f"pipeline {name}: its sources sent {given} events, it took {pipeline.taken}")
+    return wrong
+
+
+def _given(ledger: Ledger, source: str) -> int:
+    if source in ledger.runners:
+        return ledger.runners[source].out
+    pipeline = ledger.pipelines[source]
+    return pipeline.operators[-1].out if pipeline.operators else pipeline.taken

@@ -1,0 +1,84 @@
+"""What two neighbours in the flow say to each other: batches downstream, a connection upstream.
+
+The rules are those of Rx: signals of one observer never overlap, and none follows `on_error` or `on_completed`. A batch
+is never changed by who receives it, since several may.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from reactivex.abc import DisposableBase, SchedulerBase
+
+from rx_collector.event import Event, Lines
+from rx_collector.ledger import Ledger, PipelineLedger
+
+__all__ = ["Batch", "BatchObserver", "Connection", "Context", "Source"]
+
+Batch = Lines | list[Event]
+
+
+class BatchObserver(Protocol):
+    """Receives batches. `on_batch` may block (backpressure) and must not raise."""
+
+    def on_batch(self, batch: Batch) -> None: ...
+
+    def on_error(self, error: Exception) -> None: ...
+
+    def on_completed(self) -> None: ...
+
+
+class Connection(DisposableBase):
+    """What a source gives to who connected to it. Both ways of ending are idempotent and safe from any thread."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Ask the source to end: what it has printed is still delivered, then the stream completes. Does not block."""
+
+    @abstractmethod
+    def dispose(self) -> None:
+        """End the connection: no signal follows (but for one that is being sent just now). Does not block."""
+
+
+def _log_nothing(record: Event) -> None:
+    """Take a rejected record where nobody asked for it; the ledger has counted it already."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What everything in one subscription shares.
+
+    `reject` takes the record of each rejected event (made by `rx_collector.event.rejected`), on the thread that found
+    it. `scheduler` is where operators take their clock and timers from, None for their own.
+    """
+
+    ledger: Ledger
+    pipeline: PipelineLedger
+    run: str
+    scheduler: SchedulerBase | None = None
+    reject: Callable[[Event], None] = _log_nothing
+    connections: list[Connection] = field(default_factory=list)
+
+    def for_pipeline(self, name: str, reject: Callable[[Event], None]) -> Context:
+        """Give the context of a pipeline of the same run."""
+        return replace(self, pipeline=self.ledger.pipeline(name), reject=reject)
+
+
+class Source(ABC):
+    """Where batches begin. It is cold: each `connect` starts anew."""
+
+    #: The name in ledgers, ids and thread names.
+    name: str
+    #: True when batches are `Lines`, False when they are lists of events.
+    emits_lines: bool = False
+
+    @abstractmethod
+    def connect(self, observer: BatchObserver, context: Context) -> Connection:
+        """Start, and send what is observed to `observer` from a thread of the source's own. Does not block.
+
+        What goes wrong at the start goes to ``observer.on_error``; nothing is raised. The connection is also put into
+        ``context.connections``, before anything starts.
+        """
