@@ -33,6 +33,8 @@ class Node:
         self.failed = 0
         self.notes: Counter[str] = Counter()
         self.held: Callable[[], int] = int
+        self.first = False  # begins a row of operators: what stands before it in the list does not feed it
+        self.foreign = False  # not ours: `filtered` and `made` are inferred from what went in and came out
 
     def missing(self) -> int:
         """Give how many events have no account; 0 when the node balances."""

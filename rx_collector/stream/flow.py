@@ -6,17 +6,19 @@ is never changed by who receives it, since several may.
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from reactivex.abc import DisposableBase, SchedulerBase
+from reactivex.scheduler import EventLoopScheduler
 
 from rx_collector.event import Event, Lines
 from rx_collector.ledger import Ledger, PipelineLedger
 
-__all__ = ["Batch", "BatchObserver", "Connection", "Context", "Source"]
+__all__ = ["Batch", "BatchObserver", "Connection", "Context", "Source", "Timers"]
 
 Batch = Lines | list[Event]
 
@@ -47,12 +49,40 @@ def _log_nothing(record: Event) -> None:
     """Take a rejected record where nobody asked for it; the ledger has counted it already."""
 
 
+class Timers:
+    """The one timer thread of a pipeline, ``rx-<pipeline>-timer``, started when an operator first asks for it.
+
+    What a timer does may block (backpressure), so pipelines do not share theirs.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._scheduler: EventLoopScheduler | None = None
+
+    def scheduler(self) -> SchedulerBase:
+        """Give the scheduler that runs on this thread."""
+        with self._lock:
+            if self._scheduler is None:
+                self._scheduler = EventLoopScheduler(
+                    lambda target: threading.Thread(target=target, name=f"rx-{self._name}-timer", daemon=True)
+                )
+            return self._scheduler
+
+    def close(self) -> None:
+        """End the thread; what was scheduled does not happen."""
+        with self._lock:
+            if self._scheduler is not None:
+                self._scheduler.dispose()
+                self._scheduler = None
+
+
 @dataclass(frozen=True)
 class Context:
     """What everything in one subscription shares.
 
     `reject` takes the record of each rejected event (made by `rx_collector.event.rejected`), on the thread that found
-    it. `scheduler` is where operators take their clock and timers from, None for their own.
+    it. `scheduler` is the one that was asked for when subscribing (None: none); operators ask `clock` for theirs.
     """
 
     ledger: Ledger
@@ -61,10 +91,19 @@ class Context:
     scheduler: SchedulerBase | None = None
     reject: Callable[[Event], None] = _log_nothing
     connections: list[Connection] = field(default_factory=list)
+    timers: Timers = field(default_factory=lambda: Timers("stream"))
 
     def for_pipeline(self, name: str, reject: Callable[[Event], None]) -> Context:
         """Give the context of a pipeline of the same run."""
-        return replace(self, pipeline=self.ledger.pipeline(name), reject=reject)
+        return replace(self, pipeline=self.ledger.pipeline(name), reject=reject, timers=Timers(name))
+
+    def clock(self) -> SchedulerBase:
+        """Give the scheduler for an operator that waits: the one asked for, else this pipeline's timer thread."""
+        return self.scheduler if self.scheduler is not None else self.timers.scheduler()
+
+    def close(self) -> None:
+        """Release what the context holds, after the last signal."""
+        self.timers.close()
 
 
 class Source(ABC):

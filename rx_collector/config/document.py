@@ -1,0 +1,762 @@
+"""A YAML file as plain values, with the exact place of each of them and every mistake found on the way.
+
+The values are those of the YAML 1.2 core schema: ``no``, ``12:30`` and ``2024-01-01`` are texts. PyYAML, which knows
+YAML 1.1, is used only to compose nodes: what a scalar means is decided here, and nothing is ever constructed. Variables
+are put in when the structure is settled, so no value can change it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from bisect import bisect_right
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+import yaml
+from yaml.composer import ComposerError
+from yaml.error import MarkedYAMLError
+from yaml.events import AliasEvent
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.reader import ReaderError
+
+from rx_collector.config.variables import Variables
+from rx_collector.errors import Mistake
+
+__all__ = ["Document", "Path", "Place", "parse_document", "read_document", "where"]
+
+#: The keys and indexes that lead from the top of a document to a value.
+Path: TypeAlias = tuple[str | int, ...]
+
+# Bounds that no honest file meets, so that a hostile or broken one fails fast, in little memory.
+_MOST_BYTES: Final = 4 * 2**20
+_MOST_LEVELS: Final = 64
+_MOST_ALIASED: Final = 10_000
+_MOST_MISTAKES: Final = 1_000
+
+_TOO_DEEP: Final = f"nested too deeply; {_MOST_LEVELS} levels are the limit"
+
+_STYLES: Final = {None: "plain", "'": "single", '"': "double", "|": "literal", ">": "folded"}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a value stands in the file. Lines and columns count from 1, columns in characters.
+
+    `key_line` and `key_column` are those of its key; a list item has no key, so they are its own. `text` is a scalar as
+    written, `expanded` the same with its variables put in (both None for collections). `style` is ``plain``, ``single``,
+    ``double``, ``literal``, ``folded``, or empty for collections.
+    """
+
+    line: int
+    column: int
+    key_line: int
+    key_column: int
+    text: str | None = None
+    style: str = ""
+    #: Not shown: it may hold a secret.
+    expanded: str | None = field(default=None, repr=False)
+
+
+class Document:
+    """What was read from a YAML file: its value, the place of everything in it, and the mistakes.
+
+    `value` is made of dict, list, str, int, float, bool and None; it is None when the file could not be parsed. `broken`
+    holds the paths whose value could not be known (an unset variable, an unknown tag): `mistakes` tells about them
+    already, and `value` has the text as written there.
+    """
+
+    def __init__(self, file: str, text: str, variables: Variables) -> None:
+        self.file = file
+        self.value: Any = None
+        self.places: dict[Path, Place] = {}
+        self.mistakes: list[Mistake] = []
+        self.broken: set[Path] = set()
+        self.variables = variables
+        #: The source, line by line; never empty.
+        self.lines: list[str] = _BREAK.split(text)
+        if len(self.lines) > 1 and not self.lines[-1]:
+            self.lines.pop()
+        self._text = text
+        self._starts = [0, *(match.end() for match in _BREAK.finditer(text))]
+        self._scalars: dict[Path, ScalarNode] = {}
+
+    def mistake(
+        self, path: Path, message: str, *, on_key: bool = False, inside: tuple[int, int] | None = None
+    ) -> Mistake:
+        """Make a Mistake about the value at a path, or about its key; it is not added to `mistakes`.
+
+        `inside` is a line (from 1) and a column (from 0, in characters) within the scalar's text: the mistake then points
+        at that very character in the file. A path that has no place takes that of its nearest parent. Secrets that were
+        handed out are redacted in the message.
+
+        >>> document = parse_document('sinks:\\n  file: "a\\\\tb + c"\\n')
+        >>> print(document.mistake(("sinks", "file"), "no field c", inside=(1, 6)))
+        <text>:2:17: sinks.file: no field c
+        >>> print(document.mistake(("sinks", "exec"), "wanted here", on_key=True))
+        <text>:1:1: sinks.exec: wanted here
+        """
+        known = path
+        while known and known not in self.places:
+            known = known[:-1]
+        place = self.places.get(known)
+        if place is None:
+            line, column = 1, 1
+        elif on_key:
+            line, column = place.key_line, place.key_column
+        elif inside is not None and known == path and path in self._scalars:
+            line, column = self._position(_index_inside(self._text, self._scalars[path], *inside))
+        else:
+            line, column = place.line, place.column
+        return self._mistake_at((line, column), path, message)
+
+    def _position(self, index: int) -> tuple[int, int]:
+        """Give the line and column of a character of the source; its end is the end of the last line."""
+        line = bisect_right(self._starts, index) - 1
+        if line >= len(self.lines):
+            return len(self.lines), len(self.lines[-1]) + 1
+        return line + 1, index - self._starts[line] + 1
+
+    def _mistake_at(self, position: tuple[int, int], path: Path, message: str) -> Mistake:
+        return Mistake(self.variables.redact(message), where(path), self.file, *position)
+
+    def _report(self, index: int, path: Path, message: str) -> None:
+        """Add a mistake at a character of the source."""
+        if len(self.mistakes) < _MOST_MISTAKES:
+            self.mistakes.append(self._mistake_at(self._position(index), path, message))
+        elif len(self.mistakes) == _MOST_MISTAKES:
+            message = f"more than {_MOST_MISTAKES:,} mistakes; the rest is left out"
+            self.mistakes.append(self._mistake_at(self._position(index), path, message))
+
+
+def where(path: Path) -> str:
+    """Write a path the way mistakes show it.
+
+    >>> where(("pipelines", "audit", "operators", 0, "filter"))
+    'pipelines.audit.operators[0].filter'
+    """
+    written = ""
+    for key in path:
+        if isinstance(key, int):
+            written += f"[{key}]"
+        else:
+            # A mistake is one line, whatever the key holds.
+            name = key if key and key.isprintable() else repr(key)
+            written += f".{name}" if written else name
+    return written
+
+
+def read_document(file: str | os.PathLike[str], environment: Mapping[str, str] | None = None) -> Document:
+    """Read a YAML file. What is wrong with the file or in it is in the document's `mistakes`; nothing is raised.
+
+    Blocks while it reads. `environment` is where variables are looked up; that of the process unless given.
+    """
+    name = os.fspath(file)
+    data = b""
+    problem = None
+    try:
+        with open(name, "rb") as stream:
+            # One more than is allowed, so that an endless file such as /dev/zero ends here too.
+            data = stream.read(_MOST_BYTES + 1)
+    except FileNotFoundError:
+        problem = "no such file"
+    except IsADirectoryError:
+        problem = "this is a directory; a file is wanted"
+    except PermissionError:
+        problem = "the file may not be read (permission denied)"
+    except OSError as error:
+        problem = f"the file cannot be read: {error.strerror or error}"
+    except ValueError:
+        problem = f"{name!r} cannot be the name of a file"  # it holds a NUL character
+    if problem is None and len(data) <= _MOST_BYTES:
+        try:
+            return parse_document(data.decode("utf-8"), name, environment)
+        except UnicodeDecodeError as error:
+            problem = f"the file is not UTF-8 (byte 0x{data[error.start]:02x})"
+            document = _empty_document(name, data.decode("utf-8", errors="replace"), environment)
+            document._report(len(data[: error.start].decode("utf-8")), (), problem)
+            return document
+    document = _empty_document(name, "", environment)
+    document._report(0, (), problem or _TOO_LARGE)
+    return document
+
+
+def parse_document(text: str, file: str = "<text>", environment: Mapping[str, str] | None = None) -> Document:
+    """Parse a YAML text. What is wrong in it is in the document's `mistakes`; nothing is raised.
+
+    >>> document = parse_document("open: 12:30\\nlimit: ${LIMIT:-0o17}\\nname: '1'\\n", environment={})
+    >>> document.value
+    {'open': '12:30', 'limit': 15, 'name': '1'}
+    >>> for mistake in parse_document("a: 1\\nb: ${X}\\na: 2", "x.yaml", {}).mistakes:
+    ...     print(mistake)
+    x.yaml:2:4: b: the variable X is not set; give it a default with ${X:-default}
+    x.yaml:3:1: a: duplicate key 'a', first used in line 1
+    """
+    text = text.removeprefix("\ufeff")
+    if len(text) > _MOST_BYTES:
+        document = _empty_document(file, "", environment)
+        document._report(0, (), _TOO_LARGE)
+        return document
+    document = _empty_document(file, text, environment)
+    root = _compose(text, document)
+    if root is not None:
+        variables = Variables(os.environ if environment is None else environment, _secret_names(root))
+        document.variables = variables
+        _Walk(document).top(root)
+        document.mistakes.sort(key=lambda mistake: (mistake.line, mistake.column))
+    return document
+
+
+_TOO_LARGE: Final = f"the file is larger than {_MOST_BYTES // 2**20} MiB"
+
+
+def _empty_document(file: str, text: str, environment: Mapping[str, str] | None) -> Document:
+    return Document(file, text, Variables(os.environ if environment is None else environment))
+
+
+# From text to nodes.
+
+
+class _Alias(Node):
+    """An alias that stays one: a mistake about it points at the alias, and its expansion can be counted."""
+
+    def __init__(self, name: str, target: Node | None, event: AliasEvent) -> None:
+        super().__init__("", target, event.start_mark, event.end_mark)  # type: ignore[arg-type]
+        self.name = name
+
+
+class _Loader(yaml.SafeLoader):
+    """Composes nodes. A tag is what was written, or empty: none is guessed by the rules of YAML 1.1."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+
+    def resolve(self, kind: object, value: object, implicit: object) -> str:
+        return ""
+
+    def compose_node(self, parent: Node | None, index: int) -> Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, AliasEvent):
+            self.get_event()  # type: ignore[no-untyped-call]
+            name = str(event.anchor)
+            return _Alias(name, self.anchors.get(name), event)
+        self.anchors.pop(event.anchor, None)  # YAML 1.2 lets an anchor be used again, PyYAML does not
+        self._depth += 1
+        if self._depth > _MOST_LEVELS:
+            raise ComposerError(None, None, _TOO_DEEP, event.start_mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def compose_scalar_node(self, anchor: Any) -> ScalarNode:
+        # Unlike the original, this keeps a lone `!`: it makes a text of a plain scalar.
+        event = self.get_event()  # type: ignore[no-untyped-call]
+        node = ScalarNode(event.tag or "", event.value, event.start_mark, event.end_mark, style=event.style)
+        if anchor is not None:
+            self.anchors[anchor] = node
+        return node
+
+
+def _compose(text: str, document: Document) -> Node | None:
+    """Give the top node of a text, or report why there is none."""
+    loader = None
+    try:
+        loader = _Loader(text)
+        root = loader.get_node() if loader.check_node() else None
+        if root is None or (isinstance(root, ScalarNode) and not root.tag and root.style is None and not root.value):
+            document._report(0, (), "the file is empty; a mapping is wanted")
+            return None
+        if loader.check_node():
+            second = loader.peek_event()  # type: ignore[no-untyped-call]
+            document._report(second.start_mark.index, (), "a second document begins here; a file holds one")
+    except ReaderError as error:
+        message = f"the character U+{error.character:04X} is not allowed in YAML"
+        document._report(error.position, (), message)
+    except MarkedYAMLError as error:
+        index, message = _in_plain_words(error, document)
+        document._report(index, (), message)
+    except (ValueError, OverflowError):
+        # PyYAML lets these out: the escapes "\U00110000" and "\UFFFFFFFF", and a directive's number of 5,000 digits.
+        index = loader.index if loader is not None else 0
+        document._report(index, (), "there is no such character or number")
+    else:
+        return root
+    finally:
+        if loader is not None:
+            loader.dispose()
+    return None
+
+
+_TOKENS: Final = {
+    "<block mapping start>": "a key",
+    "<block sequence start>": "a list item",
+    "<block end>": "the end of the block",
+    "<stream end>": "the end of the file",
+    "<document start>": "'---'",
+    "<document end>": "'...'",
+    "<scalar>": "a text",
+    "<alias>": "an alias",
+    "<anchor>": "an anchor",
+    "<tag>": "a tag",
+    "<directive>": "a directive",
+    "?": "a key",
+    "-": "a list item",
+}
+
+
+def _in_plain_words(error: MarkedYAMLError, document: Document) -> tuple[int, str]:
+    """Give the place of a syntax error, and what is wrong, in the words of someone who writes YAML."""
+    text = document._text
+    problem = error.problem or "this is not valid YAML"
+    mark = error.problem_mark or error.context_mark
+    index = mark.index if mark is not None else 0
+    start = error.context_mark.index if error.context_mark is not None else index
+    line = document._position(start)[0]
+    if text[max(index - 1, 0) : index + 1] == "${":
+        return index - 1, 'within [ ] or { } a variable must stand in quotes: "${NAME}"'
+    if problem.startswith("found character"):
+        if text[index : index + 1] != "\t":
+            return index, f"a text cannot begin with {text[index : index + 1]!r}; put it in quotes"
+        before = text[:index].replace("\r", "\n").rpartition("\n")[2]
+        return index, f"a tab cannot {'stand here' if before.strip() else 'indent'}; use spaces"
+    if problem == "could not find expected ':'":
+        return start, "a ':' is missing after this key"
+    if problem == "mapping values are not allowed here":
+        return index, "a ':' cannot stand here; put the text in quotes, or mend the indentation"
+    if problem == "sequence entries are not allowed here":
+        return index, "a list item cannot stand here; put it on a line of its own"
+    if problem == "found unexpected end of stream":
+        return start, "this quote is never closed"
+    if problem.startswith("found unknown escape character"):
+        escape = text[index : index + 1]
+        return index, f"unknown escape \\{escape} in double quotes; write \\\\, or use single quotes"
+    if problem.startswith("expected alphabetic or numeric") and error.context in (
+        "while scanning an alias",
+        "while scanning an anchor",
+    ):
+        return start, f"{text[start : start + 1]!r} begins {error.context[15:]} here; put the text in quotes"
+    if match := re.fullmatch(r"(expected .*), but (?:found|got) '(.*)'", problem):
+        wanted, token = match.groups()
+        found = _TOKENS.get(token, f"'{token}'")
+        if wanted == "expected <block end>":
+            if token == "<scalar>":
+                return index, "a text cannot stand here; put the whole value in quotes, or mend the indentation"
+            return index, f"{found} cannot stand here: it does not line up with the block begun in line {line}"
+        if wanted.startswith("expected ',' or"):
+            opening = "[" if wanted.endswith("']'") else "{"
+            return index, f"{wanted[9:]} is wanted here, not {found}; the '{opening}' is in line {line}"
+        if wanted == "expected the node content":
+            return index, f"a value is wanted here, not {found}"
+        wanted = wanted.removeprefix("expected ").strip("'")
+        return index, f"wanted here: {_TOKENS.get(wanted, wanted)}; found: {found}"
+    if problem.startswith("found undefined tag handle"):
+        return index, f"unknown tag {problem.rpartition(' ')[2].strip(chr(39))}"
+    return index, " ".join(problem.split())
+
+
+# From nodes to values.
+
+_BREAK: Final = re.compile(r"\r\n|\r|\n")
+_PROPERTIES: Final = re.compile(r"(?:(?:!<[^>\s]*>|[!&][^\s,\[\]{}]*)(?:\s++(?:#[^\r\n]*+\s*+)*+)?)+")
+_CORE_TAG: Final = "tag:yaml.org,2002:"
+
+_NULL: Final = frozenset(["", "~", "null", "Null", "NULL"])
+_BOOLEAN: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_INTEGER: Final = re.compile(r"[-+]?[0-9]+")
+_BASED: Final = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_INFINITE: Final = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+
+
+def _resolve(text: str) -> str | int | float | bool | None:
+    """Give the value of a plain scalar by the YAML 1.2 core schema.
+
+    >>> [_resolve(text) for text in ("no", "0777", "0x1F", "1e3", "TRUE", "~", "1_000")]
+    ['no', 777, 31, 1000.0, True, None, '1_000']
+
+    Raises ValueError for an integer longer than Python reads.
+    """
+    if text in _NULL:
+        return None
+    if text in _BOOLEAN:
+        return _BOOLEAN[text]
+    if _INTEGER.fullmatch(text):
+        try:
+            return int(text)
+        except ValueError:
+            raise ValueError(f"an integer of {len(text):,} digits is too long") from None
+    if _BASED.fullmatch(text):
+        return int(text, 0)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    if _INFINITE.fullmatch(text):
+        return float(text.replace(".", ""))
+    return text
+
+
+def _resolve_as(tag: str, text: str) -> str | int | float | bool | None:
+    """Give the value of a scalar whose type is written before it. Raises ValueError when it is not of that type."""
+    if tag == "str":
+        return text
+    value = _resolve(text)
+    if tag == "null" and value is None:
+        return None
+    if tag == "bool" and isinstance(value, bool):
+        return value
+    if tag == "int" and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if tag == "float" and isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except OverflowError:
+            return float("-inf" if value < 0 else "inf")  # what the same digits are with a dot after them
+    raise ValueError(f"{text!r} is not what its tag !!{tag} says")
+
+
+def _join_surrogates(text: str) -> str:
+    """Make characters of the surrogate pairs that JSON's escapes leave. Raises ValueError for one that stands alone."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+
+
+def _index(node: Node) -> int:
+    """Give where a node begins in the source, its tag and anchor included."""
+    return int(node.start_mark.index)
+
+
+def _content(text: str, node: Node) -> int:
+    """Give where what a scalar says begins, behind its tag and anchor."""
+    start = _index(node)
+    if text[start : start + 1] in ("!", "&") and (match := _PROPERTIES.match(text, start)):
+        return min(match.end(), int(node.end_mark.index))
+    return start
+
+
+def _secret_names(root: Node) -> list[str]:
+    """Give the names in the top-level list ``secrets``; what is wrong with it is reported by whoever reads it."""
+    names = []
+    for key, value in root.value if isinstance(root, MappingNode) else ():
+        if isinstance(key, ScalarNode) and key.value == "secrets":
+            target = value.value if isinstance(value, _Alias) else value
+            for item in target.value if isinstance(target, SequenceNode) else [target]:
+                scalar = item.value if isinstance(item, _Alias) else item
+                if isinstance(scalar, ScalarNode):
+                    names.append(scalar.value)
+    return names
+
+
+class _TooMuch(Exception):
+    """The document goes beyond a bound: the walk ends."""
+
+    def __init__(self, index: int, path: Path, message: str) -> None:
+        super().__init__(message)
+        self.index = index
+        self.path = path
+        self.message = message
+
+
+class _Walk:
+    """Turns nodes into plain values, and fills in the document's places and mistakes."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._source = document._text
+        self._open: set[int] = set()  # the collections that the walk is in
+        self._aliases = 0  # how many aliases deep the walk is
+        self._outermost = 0  # where the first of those stands
+        self._aliased = 0  # how many values came from aliases so far
+        # A scalar with several aliases is expanded once: its mistakes are told once, and memory stays bounded.
+        self._expanded: dict[int, tuple[Any, str, bool]] = {}
+
+    def top(self, root: Node) -> None:
+        """Set the document's value from its top node."""
+        if not isinstance(root, MappingNode):
+            sort = "a list" if isinstance(root, SequenceNode) else "a single value"
+            self._document._report(_index(root), (), f"a mapping is wanted at the top, not {sort}")
+            return
+        try:
+            self._document.value = self._value(root, (), None, True)
+        except _TooMuch as error:
+            self._document._report(error.index, error.path, error.message)
+
+    def _value(self, node: Node, path: Path, key: int | None, keep: bool) -> Any:
+        """Give the value of a node. `key` is where its key begins; without `keep` only its mistakes are wanted."""
+        if isinstance(node, _Alias):
+            return self._alias(node, path, key, keep)
+        if len(path) >= _MOST_LEVELS:
+            raise _TooMuch(_index(node), path, _TOO_DEEP)
+        if self._aliases:
+            self._aliased += 1
+            if self._aliased > _MOST_ALIASED:
+                message = f"the aliases stand for more than {_MOST_ALIASED:,} values; write less with them"
+                raise _TooMuch(self._outermost, path, message)
+        if isinstance(node, ScalarNode):
+            return self._scalar(node, path, key, keep)
+        if keep:
+            self._place(_index(node), path, key)
+        self._open.add(id(node))
+        value = self._mapping(node, path, keep) if isinstance(node, MappingNode) else self._list(node, path, keep)
+        self._open.discard(id(node))
+        return value
+
+    def _alias(self, alias: _Alias, path: Path, key: int | None, keep: bool) -> Any:
+        target = alias.value
+        if target is None or id(target) in self._open:
+            problem = "has no anchor before it" if target is None else "stands within its own anchor"
+            self._document._report(_index(alias), path, f"the alias *{alias.name} {problem}")
+            if keep:
+                self._place(_index(alias), path, key)
+                self._document.broken.add(path)
+            return None
+        if not self._aliases:
+            self._outermost = _index(alias)
+        self._aliases += 1
+        value = self._value(target, path, _index(alias) if key is None else key, keep)
+        self._aliases -= 1
+        return value
+
+    def _place(self, index: int, path: Path, key: int | None, text: str | None = None, style: str = "") -> None:
+        position = self._document._position(index)
+        key_position = position if key is None else self._document._position(key)
+        self._document.places[path] = Place(*position, *key_position, text, style)
+
+    def _list(self, node: Node, path: Path, keep: bool) -> list[Any]:
+        self._collection_tag(node, path, keep)
+        return [self._value(item, (*path, index), None, keep) for index, item in enumerate(node.value)]
+
+    def _mapping(self, node: Node, path: Path, keep: bool) -> dict[str, Any]:
+        self._collection_tag(node, path, keep)
+        result: dict[str, Any] = {}
+        first: dict[str, int] = {}
+        for key_node, value_node in node.value:
+            name = self._key(key_node, path)
+            if name is None:
+                self._value(value_node, (*path, "?"), None, False)
+                continue
+            index = _content(self._source, key_node)
+            below = (*path, name)
+            if name in first:
+                line = self._document._position(first[name])[0]
+                self._document._report(index, below, f"duplicate key {name!r}, first used in line {line}")
+                self._value(value_node, below, index, False)
+                continue
+            first[name] = index
+            result[name] = self._value(value_node, below, index, keep)
+        return result
+
+    def _key(self, node: Node, path: Path) -> str | None:
+        """Give a key as it is written, whatever type it would have as a value; None for what cannot be one."""
+        target = node.value if isinstance(node, _Alias) else node
+        index = _index(node)
+        if target is None:
+            self._document._report(index, path, "the alias in this key has no anchor before it")
+        elif not isinstance(target, ScalarNode):
+            self._document._report(index, path, "a key must be a text, not a list or a mapping")
+        elif target.style is None and target.value == "<<" and not target.tag:
+            self._document._report(index, path, "YAML 1.2 has no merge key '<<'; write out the keys it would bring")
+        else:
+            if problem := _tag_problem(target.tag, _SCALAR_TAGS, "a scalar"):
+                self._document._report(index, path, problem)
+            try:
+                return _join_surrogates(target.value)
+            except ValueError:
+                self._document._report(index, path, _SURROGATE)
+        return None
+
+    def _collection_tag(self, node: Node, path: Path, keep: bool) -> None:
+        known, sort = ({"map"}, "a mapping") if isinstance(node, MappingNode) else ({"seq"}, "a list")
+        if problem := _tag_problem(node.tag, known, sort):
+            self._document._report(_index(node), path, problem)
+            if keep:
+                self._document.broken.add(path)
+
+    def _scalar(self, node: ScalarNode, path: Path, key: int | None, keep: bool) -> Any:
+        if id(node) not in self._expanded:
+            self._expanded[id(node)] = self._expand(node, path)
+        value, expanded, broken = self._expanded[id(node)]
+        if keep:
+            document = self._document
+            line, column = document._position(_content(self._source, node))
+            key_position = (line, column) if key is None else document._position(key)
+            document.places[path] = Place(line, column, *key_position, node.value, _STYLES[node.style], expanded)
+            document._scalars[path] = node
+            if broken:
+                document.broken.add(path)
+        return value
+
+    def _expand(self, node: ScalarNode, path: Path) -> tuple[Any, str, bool]:
+        """Give a scalar's value, its text with variables put in, and whether a mistake about it was reported."""
+        document = self._document
+        try:
+            node.value = _join_surrogates(node.value)
+        except ValueError:
+            document._report(_index(node), path, _SURROGATE)
+            return None, "", True
+        text = node.value
+        try:
+            expanded = document.variables.expand(text)
+        except ValueError:
+            indexes = _indexes(self._source, node)
+            for offset, message in document.variables.problems(text):
+                document._report(indexes[offset], path, message)
+            return text, text, True
+        tag = node.tag
+        if problem := _tag_problem(tag, _SCALAR_TAGS, "a scalar"):
+            document._report(_index(node), path, problem)
+            return expanded, expanded, True
+        try:
+            if tag.startswith(_CORE_TAG):
+                return _resolve_as(tag.removeprefix(_CORE_TAG), expanded), expanded, False
+            plain = node.style is None and not tag
+            return _resolve(expanded) if plain else expanded, expanded, False
+        except ValueError as error:
+            document._report(_content(self._source, node), path, str(error))
+            return expanded, expanded, True
+
+
+_SURROGATE: Final = "an escape in this text is half of a character"
+
+
+_SCALAR_TAGS: Final = frozenset(["str", "null", "bool", "int", "float"])
+
+
+def _tag_problem(tag: str, known: Collection[str], sort: str) -> str | None:
+    """Say what is wrong with a tag, None for a right one or none."""
+    short = tag.removeprefix(_CORE_TAG)
+    if tag in ("", "!") or (tag.startswith(_CORE_TAG) and short in known):
+        return None
+    if tag.startswith(_CORE_TAG) and short in _SCALAR_TAGS | {"map", "seq"}:
+        return f"the tag !!{short} does not fit {sort}"
+    shown = f"!!{short}" if tag.startswith(_CORE_TAG) else tag
+    return f"unknown tag {shown if shown.isprintable() else repr(shown)}"  # escapes can hide any character in a tag
+
+
+# From a scalar's text back to the source.
+
+_BLANK: Final = re.compile(r"[ \t\r\n]+")
+_FIRST_SPACES: Final = re.compile(r"(?:\s*[\r\n])?( *)")
+_LOW_SURROGATE: Final = re.compile(r"\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+_LINE: Final = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|\Z)")
+_HEXADECIMAL: Final = {"x": 2, "u": 4, "U": 8}
+_ESCAPES: Final = {
+    "0": "\0",
+    "a": "\a",
+    "b": "\b",
+    "t": "\t",
+    "\t": "\t",
+    "n": "\n",
+    "v": "\v",
+    "f": "\f",
+    "r": "\r",
+    "e": "\x1b",
+    "N": "\x85",
+    "_": "\xa0",
+    "L": "\u2028",
+    "P": "\u2029",
+}
+
+
+def _index_inside(source: str, node: ScalarNode, line: int, column: int) -> int:
+    """Give the index in the source of a line (from 1) and column (from 0) of a scalar's text."""
+    lines = node.value.split("\n")
+    line = min(max(line, 1), len(lines))
+    column = min(max(column, 0), len(lines[line - 1]))
+    return _indexes(source, node)[sum(len(before) + 1 for before in lines[: line - 1]) + column]
+
+
+def _indexes(source: str, node: ScalarNode) -> list[int]:
+    """Give the index in the source of each character of a scalar's text, and of its end.
+
+    The source is read a second time here. Should the two readings differ, all is put where the scalar begins.
+    """
+    start, end = _content(source, node), int(node.end_mark.index)
+    text: str = node.value
+    if node.style in ("|", ">"):
+        # The indentation may be declared relative to a parent unknown here, so it is told from what is left of it.
+        written, read = _FIRST_SPACES.match(source, _line_end(source, start, end), end), _FIRST_SPACES.match(text)
+        indentation = len(written[1]) - len(read[1]) if written is not None and read is not None else 0
+        found = list(_block(source, start, end, indentation, folded=node.style == ">"))[: len(text)]  # chomping
+        last = found[-1][1] + 1 if found else start
+    else:
+        last = end if node.style is None else end - 1
+        found = list(_flow(source, start if node.style is None else start + 1, last, node.style))
+    if "".join(character for character, _ in found) != text:
+        return [start] * (len(text) + 1)
+    return [*(index for _, index in found), last]
+
+
+def _line_end(source: str, start: int, end: int) -> int:
+    line = _LINE.match(source, start, end)
+    return line.end() if line is not None else end
+
+
+def _flow(source: str, index: int, end: int, style: str | None) -> Iterator[tuple[str, int]]:
+    """Give each character of a plain or quoted scalar, with its index in the source."""
+    while index < end:
+        character = source[index]
+        if blank := _BLANK.match(source, index, end):
+            breaks = list(_BREAK.finditer(blank[0]))
+            if not breaks:
+                yield from ((source[at], at) for at in range(index, blank.end()))
+            elif len(breaks) == 1:
+                yield " ", index
+            else:
+                yield from (("\n", index + found.start()) for found in breaks[1:])
+            index = blank.end()
+        elif style == "'" and character == "'":
+            yield "'", index
+            index += 2
+        elif style == '"' and character == "\\":
+            code = source[index + 1 : index + 2]
+            if code in ("\r", "\n"):
+                folded = _BLANK.match(source, index + 1, end)
+                breaks = list(_BREAK.finditer(folded[0])) if folded is not None else []
+                yield from (("\n", index + 1 + found.start()) for found in breaks[1:])
+                index = folded.end() if folded is not None else index + 2
+            elif code in _HEXADECIMAL:
+                digits = _HEXADECIMAL[code]
+                value = int(source[index + 2 : index + 2 + digits], 16)
+                low = _LOW_SURROGATE.match(source, index + 6, end)
+                if digits == 4 and 0xD800 <= value < 0xDC00 and low is not None:
+                    yield chr(0x10000 + ((value - 0xD800) << 10) + int(low[1], 16) - 0xDC00), index
+                    index = low.end()
+                else:
+                    yield chr(value), index
+                    index += 2 + digits
+            else:
+                yield _ESCAPES.get(code, code), index
+                index += 2
+        else:
+            yield character, index
+            index += 1
+
+
+def _block(source: str, start: int, end: int, indentation: int, *, folded: bool) -> Iterator[tuple[str, int]]:
+    """Give each character of a literal or folded scalar, unchomped, with its index in the source."""
+    blank: list[tuple[str, int]] = []  # the breaks of the empty lines since the last that was not
+    last: tuple[bool, int] | None = None  # whether that line may be folded, and where it ends
+    for number, line in enumerate(_LINE.finditer(source, start, end)):
+        if number == 0 or not line[0]:
+            continue  # the header, and the empty match at the end
+        content = line[0].rstrip("\r\n")
+        spaces = min(indentation, len(content) - len(content.lstrip(" ")))
+        begin, stop = line.start() + spaces, line.start() + len(content)
+        if begin == stop:
+            blank.append(("\n", stop))
+            continue
+        foldable = folded and source[begin] not in " \t"
+        if last is not None:
+            if not (foldable and last[0]):
+                yield "\n", last[1]
+            elif not blank:
+                yield " ", last[1]
+        yield from blank
+        blank.clear()
+        yield from ((source[at], at) for at in range(begin, stop))
+        last = foldable, stop
+    if last is not None:
+        yield "\n", last[1]
+    yield from blank

@@ -1,0 +1,189 @@
+"""Variables in the scalars of a YAML file: ``${NAME}``, ``${NAME:-default}``, ``${NAME:?message}``, and what stays secret.
+
+As in a shell, ``:-`` and ``:?`` take an empty value for an unset one. Unlike in a shell, a value or a default is never
+expanded again: what a variable holds can be any text without changing the meaning of what surrounds it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+__all__ = ["VARIABLE", "Variables"]
+
+#: How deep braces may nest within a default. A regular expression cannot count, so it has a fixed number of levels.
+_BRACE_LEVELS: Final = 16
+
+
+def _balanced(levels: int) -> str:
+    """Give a pattern of any text in which braces are balanced. It is possessive, so it never backtracks."""
+    pattern = r"[^{}]*+"
+    for _ in range(levels):
+        pattern = r"(?:[^{}]|\{" + pattern + r"\})*+"
+    return pattern
+
+
+_INSIDE: Final = (
+    r"(?P<inside>(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:(?P<operator>:[-?])(?P<word>" + _balanced(_BRACE_LEVELS) + "))?)"
+)
+_WHOLE: Final = re.compile(_INSIDE)
+
+#: A variable; its first group, ``inside``, is what `Variables.value` takes. ``$${`` is not one: it is a literal ``${``.
+VARIABLE: Final[re.Pattern[str]] = re.compile(r"(?<!\$)\$\{" + _INSIDE + r"\}")
+
+# Everything in a text that begins with ``${`` or ``$${``, well-formed or not.
+_TOKEN: Final = re.compile(r"(?P<escape>\$\$\{)|\$\{" + _INSIDE + r"\}|(?P<malformed>\$\{)")
+
+_SECRET: Final = re.compile(
+    r"secret|token|password|passwd|passphrase|api_?key|private_?key|credential", re.IGNORECASE | re.ASCII
+)
+#: What stands in the place of a secret.
+_REDACTED: Final = "***"
+#: A shorter secret is redacted only as a whole word, so that a secret "1" does not wreck every line.
+_SHORT: Final = 4
+
+
+def _malformed(inside: str) -> ValueError:
+    # No more than the name is repeated: what follows it may be the default of a secret.
+    shown = re.match(r"\w{0,40}", inside)
+    begin = "${" + (shown[0] if shown is not None else "")
+    return ValueError(
+        f"a malformed variable begins with '{begin}'; "
+        "write ${NAME}, ${NAME:-default} or ${NAME:?message}, and $${ for a literal ${"
+    )
+
+
+class Variables:
+    """Gives the values of variables, and remembers which values are secret.
+
+    A variable is secret when its name is among `secrets`, or when the name says so itself (it holds ``password``,
+    ``token``, ``api_key`` …). Every value of a secret variable that was handed out is redacted by `redact`.
+
+    >>> variables = Variables({"HOST": "web", "DATABASE_PASSWORD": "hunter2"})
+    >>> variables.expand("${HOST}:${PORT:-80}")
+    'web:80'
+    >>> variables.redact("refused: " + variables.expand("admin:${DATABASE_PASSWORD}"))
+    'refused: admin:***'
+    """
+
+    def __init__(self, environment: Mapping[str, str], secrets: Iterable[str] = ()) -> None:
+        self._environment = environment
+        self._secrets = frozenset(secrets)
+        #: What to look for in `redact`: secrets as they are, and as they look in quotes.
+        self._handed_out: set[str] = set()
+
+    def is_secret(self, name: str) -> bool:
+        """Say whether the value of this variable must not be shown.
+
+        >>> variables = Variables({}, secrets=["PIN"])
+        >>> [variables.is_secret(name) for name in ("PIN", "aws_apikey", "HOME")]
+        [True, True, False]
+        """
+        return name in self._secrets or _SECRET.search(name) is not None
+
+    def value(self, inside: str) -> str:
+        """Give the value of what stands between the braces of a variable.
+
+        >>> variables = Variables({"CAPACITY": "", "HOST": "web"})
+        >>> variables.value("HOST"), variables.value("CAPACITY"), variables.value("CAPACITY:-1000")
+        ('web', '', '1000')
+        >>> variables.value("REGION")
+        Traceback (most recent call last):
+        ValueError: the variable REGION is not set; give it a default with ${REGION:-default}
+
+        Raises ValueError when the variable is unset and has no default, or is malformed. The message never holds a value.
+        """
+        match = _WHOLE.fullmatch(inside)
+        if match is None:
+            raise _malformed(inside)
+        name, operator, word = match["name"], match["operator"], match["word"]
+        value = self._environment.get(name)
+        if operator is None:
+            if value is None:
+                raise ValueError(f"the variable {name} is not set; give it a default with ${{{name}:-default}}")
+        elif not value:
+            if operator == ":?":
+                state = "is not set" if value is None else "is empty"
+                message = " ".join(word.split())  # a mistake is one line
+                raise ValueError(f"the variable {name} {state}" + (f": {message}" if message else ""))
+            value = word
+        assert value is not None
+        if value and self.is_secret(name):
+            # Messages often show a value by repr, logs as JSON: its escapes must not hide it from `redact`.
+            shown = {repr(value)[1:-1], json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+            self._handed_out |= {value} | shown
+        return value
+
+    def expand(self, text: str) -> str:
+        """Put the values of all variables into a text; ``$${`` becomes ``${``.
+
+        >>> Variables({"A": "${B}"}).expand("${A} $${A} ${C:-{1}}")
+        '${B} ${A} {1}'
+
+        Raises ValueError like `value`, for the first variable that is wrong.
+        """
+
+        def put_in(match: re.Match[str]) -> str:
+            if match["escape"] is not None:
+                return "${"
+            if match["malformed"] is not None:
+                raise _malformed(text[match.end() : match.end() + 40])
+            return self.value(match["inside"])
+
+        return _TOKEN.sub(put_in, text) if "${" in text else text
+
+    def problems(self, text: str) -> list[tuple[int, str]]:
+        """Give every variable of a text that `expand` refuses: its offset in the text, and what is wrong.
+
+        >>> Variables({}).problems("${A} ${B:-1} ${}")[0]
+        (0, 'the variable A is not set; give it a default with ${A:-default}')
+        >>> [offset for offset, _ in Variables({}).problems("${A} ${B:-1} ${}")]
+        [0, 13]
+        """
+        found = []
+        for match in _TOKEN.finditer(text):
+            if match["escape"] is not None:
+                continue
+            try:
+                if match["malformed"] is not None:
+                    raise _malformed(text[match.end() : match.end() + 40])
+                self.value(match["inside"])
+            except ValueError as error:
+                found.append((match.start(), str(error)))
+        return found
+
+    def redact(self, text: str) -> str:
+        """Give the text with ``***`` for every secret that was handed out.
+
+        Where secrets overlap, all of what they cover goes: replacing one after the other would leave a rest to be read.
+        """
+        spans: list[tuple[int, int]] = []
+        for secret in self._handed_out:
+            start = text.find(secret)
+            while start >= 0:
+                end = start + len(secret)
+                if len(secret) >= _SHORT or not (_is_word(text[start - 1 : start]) or _is_word(text[end : end + 1])):
+                    spans.append((start, end))
+                start = text.find(secret, start + 1)
+        if not spans:
+            return text
+        # The longest first among those that start together, so that what it covers is one span.
+        spans.sort(key=lambda span: (span[0], -span[1]))
+        merged = [spans[0]]
+        for start, end in spans[1:]:
+            if start < merged[-1][1]:
+                merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+            else:
+                merged.append((start, end))
+        pieces = []
+        done = 0
+        for start, end in merged:
+            pieces += [text[done:start], _REDACTED]
+            done = end
+        return "".join([*pieces, text[done:]])
+
+
+def _is_word(character: str) -> bool:
+    return character.isalnum() or character == "_"

@@ -1,0 +1,68 @@
+"""The ``regex`` format: the named groups of a regular expression."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from rx_collector.config.options import INVALID, Kind, MappingOf, Scope, option
+from rx_collector.errors import ParseError
+from rx_collector.event import Origin
+from rx_collector.parsers.base import TYPES, Format, TextParser, convert_types, format
+
+__all__ = ["Regex"]
+
+
+class _Pattern(Kind):
+    wanted = "a regular expression"
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        if isinstance(value, re.Pattern):
+            value = value.pattern
+        if not isinstance(value, str):
+            return self._wanted(value, scope)
+        try:
+            pattern = re.compile(value)
+        except (re.error, OverflowError, RecursionError) as error:
+            position = getattr(error, "pos", None)
+            return scope.wrong(f"not a regular expression: {error}", inside=(1, position) if position else None)
+        if not pattern.groupindex:
+            scope.wrong("the expression names no group; write (?P<name>…) for each field")
+            return INVALID
+        return pattern
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string"}
+
+
+@format(
+    "regex",
+    summary="The named groups of a regular expression.",
+    example="parse: {format: regex, pattern: '(?P<path>\\S+) (?P<event>\\S+) (?P<file>.+)'}",
+)
+@dataclass(frozen=True)
+class Regex(Format):
+    """The named groups of a regular expression that is searched for in the line. A group that took no part is null."""
+
+    pattern: re.Pattern[str] = option(
+        _Pattern(), "The regular expression, in Python's syntax.", example=r"'(?P<pid>\d+) (?P<comm>\S+)'"
+    )
+    types: dict[str, str] = option(MappingOf(TYPES), "What type a field has; text unless named here.", None)
+
+    def check(self, scope: Scope) -> None:
+        for field in self.types or {}:
+            if field not in self.pattern.groupindex:
+                scope.child("types").wrong(f"the pattern has no group {field!r}")
+
+    def parser(self) -> TextParser:
+        search, types = self.pattern.search, self.types or {}
+
+        def parse(text: str, origin: Origin) -> dict[str, Any]:
+            match = search(text)
+            if match is None:
+                raise ParseError("the pattern does not match")
+            fields = match.groupdict()
+            return convert_types(fields, types) if types else fields
+
+        return parse

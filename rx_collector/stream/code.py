@@ -1,0 +1,250 @@
+"""The source of one segment while it is written: the loop over a batch that neighbouring stages share.
+
+Each stage adds its lines through a `SegmentCode`, which knows at every point what holds true of the event in hand: what
+its payload is made of, whether it was changed, whether an `Event` exists for it. So an event that no stage looks into is
+never decoded, and no `Event` is made for one that is filtered out. These are the local variables of the loop:
+
+    raw        the line (segments that begin at a runner)
+    line       its number
+    origin     the batch's Origin
+    event      the Event, when there is one
+    data       the payload, once somebody asked for it
+    time_ns    set when a stage found the time of the event
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from rx_collector.config.expression import Evaluation
+from rx_collector.event import Event, from_json, from_message
+from rx_collector.expressions import Expression
+
+if TYPE_CHECKING:
+    from rx_collector.stream.operator import Stage
+
+__all__ = ["SegmentCode"]
+
+_INDENT = "    "
+_META_OF_LINES = {
+    "line": "line",
+    "runner": "origin.runner",
+    "source": "origin.runner",
+    "incarnation": "origin.incarnation",
+    "pid": "origin.pid",
+    "type": "origin.type",
+    "run": "origin.run",
+}
+
+
+def field_of(data: Any, name: str) -> Any:
+    """Read a field of a payload that may be anything: None where there is none."""
+    return data.get(name) if isinstance(data, dict) else None
+
+
+def copy_of(data: Any) -> dict[str, Any]:
+    """Copy a payload before it is edited."""
+    if not isinstance(data, dict):
+        raise TypeError(f"the payload is not an object with fields but a {type(data).__name__}")
+    return dict(data)
+
+
+class SegmentCode:
+    """Writes the loop of one segment. See the module's text for the local variables.
+
+    It is also what expressions are rendered with (`rx_collector.expressions.Rendering`).
+    """
+
+    #: The local variable that holds the payload, for expressions.
+    this = "data"
+
+    def __init__(self, source: Literal["lines", "events"]) -> None:
+        self.names: dict[str, Any] = {"Event": Event, "from_message": from_message, "from_json": from_json}
+        self.lines: list[tuple[str, int]] = []  # with the index of the stage that wrote them
+        self.stage = -1
+        self.counters: list[tuple[str, int, str]] = []  # variable, stage, what it counts
+        self.prologue: list[str] = []
+        self._depth = 3
+        self._temporaries = 0
+        # What holds true of the event in hand:
+        self.envelope: Literal["lines", "events"] = source  # where line, origin and time are read from
+        self.payload: Literal["message", "json", "event", "local"] = "message" if source == "lines" else "event"
+        self.is_dict = source == "lines"
+        self.owned = False  # `data` is a dict of our own that nobody else has seen: edited in place
+        self.pristine = True  # the payload still says what the line (or the event at hand) said: its raw bytes are kept
+        self.encoded = source == "events"  # ... and so is what is known of its JSON
+        self.has_event = source == "events"  # `event` says what the other variables say
+        self.has_time = False
+        self.part: str | None = None  # the source of the part, where a stage made several events of one
+        self.peek: dict[str, str] | None = None  # fields that were decoded ahead of the payload
+
+    # Writing
+
+    def write(self, text: str) -> None:
+        """Add a line, indented for where we are."""
+        self.lines.append((_INDENT * self._depth + text, self.stage))
+
+    def indent(self) -> None:
+        """Go one level deeper; what follows belongs to the line before, to the end of the loop's body."""
+        self._depth += 1
+
+    def dedent(self) -> None:
+        """Come back one level."""
+        self._depth -= 1
+
+    def bind(self, value: object, hint: str) -> str:
+        """Give the name of a global that holds `value`."""
+        for name, bound in self.names.items():
+            if bound is value and name.startswith(hint):
+                return name
+        name, number = hint, 2
+        while name in self.names:
+            name, number = f"{hint}_{number}", number + 1
+        self.names[name] = value
+        return name
+
+    def temporary(self) -> str:
+        """Give a fresh local variable."""
+        self._temporaries += 1
+        return f"t{self._temporaries}"
+
+    def counter(self, what: str) -> str:
+        """Give the local variable that counts `what` for the stage that is being written, 0 before each batch."""
+        for name, stage, counted in self.counters:
+            if stage == self.stage and counted == what:
+                return name
+        name = f"n{self.stage}_{''.join(c if c.isalnum() else '_' for c in what)}"
+        self.counters.append((name, self.stage, what))
+        return name
+
+    def lose(self, what: str = "filtered") -> None:
+        """End with the event in hand, counted as `what`: ``filtered``, or a name for `Node.notes`."""
+        self.write(f"{self.counter(what)} += 1")
+        self.write("continue")
+
+    # Reading
+
+    def data(self) -> str:
+        """Make sure that the payload is in `data`."""
+        if self.payload == "message":
+            self.write('data = {"message": raw.decode()}')
+            self.owned = True
+        elif self.payload == "json":
+            self.write(f"data = {self.bind(self.names['decode'], 'decode')}(raw)")
+            self.owned = True
+            self.peek = None
+        elif self.payload == "event":
+            self.write("data = event._data")
+            self.write("if data.__class__ is not dict: data = event.data")
+        self.payload = "local"
+        return "data"
+
+    def event(self) -> str:
+        """Make sure that `event` says what the other variables say, for a user's function."""
+        if not self.has_event:
+            self.write(f"event = {self.event_source()}")
+            self.has_event = True
+        self.owned = False  # from here on somebody else may have kept the payload
+        return "event"
+
+    def event_source(self) -> str:
+        """Give the source that makes the Event of what is in hand."""
+        if self.envelope == "lines":
+            where, time, part = ["origin", "line"], "time_ns" if self.has_time else "None", self.part
+        else:
+            where = ["event.origin", "event.line"]
+            time, part = "time_ns" if self.has_time else "event._time_ns", self.part or "event.part"
+        payload = {"message": "from_message", "json": "from_json", "local": "data", "event": "event._data"}[self.payload]
+        raw, encoded = ("raw", "raw") if self.envelope == "lines" else ("event.raw", "event.encoded")
+        arguments = [payload, raw if self.pristine else "None", *where]
+        tail = [encoded if self.pristine and self.encoded else "None", time, part or '""']
+        while tail and tail[-1] in ("None", '""'):
+            tail.pop()
+        return f"Event({', '.join([*arguments, *tail])})"
+
+    def field(self, name: str) -> str:
+        """Give the source that reads a field of the payload (for expressions)."""
+        if self.peek is not None and name in self.peek:
+            return self.peek[name]
+        if self.is_dict:
+            return f"data.get({name!r})"
+        helper = self.bind(field_of, "field_of")
+        return f"(data.get({name!r}) if data.__class__ is dict else {helper}(data, {name!r}))"
+
+    def meta(self, name: str) -> str:
+        """Give the source that reads a value of the envelope (for expressions)."""
+        if self.envelope == "lines" and name in _META_OF_LINES:
+            return _META_OF_LINES[name]
+        return f"event.{name}"
+
+    def value(self, evaluation: Evaluation) -> str:
+        """Give the source of an expression's value, or of the call of a user's function with the event."""
+        if not isinstance(evaluation, Expression):
+            function = self.bind(evaluation, "call_" + _identifier(getattr(evaluation, "__name__", "")))
+            return f"{function}({self.event()})"
+        self._prepare(evaluation)
+        return evaluation.render(self)
+
+    def _prepare(self, expression: Expression) -> None:
+        peeked = self.peek is not None and expression.fields is not None and expression.fields <= self.peek.keys()
+        if not peeked and (expression.fields is None or expression.fields):
+            self.data()
+        needs_event = self.envelope == "lines" and not expression.metas <= _META_OF_LINES.keys()
+        if needs_event and not self.has_event:
+            owned = self.owned
+            self.event()
+            self.owned = owned  # an expression keeps nothing
+
+    # Changing
+
+    def own(self) -> str:
+        """Make sure that `data` is a dict that may be edited in place; the event is changed by that."""
+        self.data()
+        if not self.owned:
+            self.write(f"data = {self.bind(copy_of, 'copy_of')}(data)")
+        self.owned = self.is_dict = True
+        self.changed()
+        return "data"
+
+    def assign(self, source: str, *, is_dict: bool = False, owned: bool = False) -> None:
+        """Replace the payload."""
+        self.write(f"data = {source}")
+        self.payload, self.is_dict, self.owned = "local", is_dict, owned
+        self.changed()
+
+    def changed(self) -> None:
+        """Note that `data` no longer says what `raw` and `event` say. Call it after the last read of the old."""
+        self.pristine = self.encoded = False
+        self.peek = None
+        if self.envelope == "lines":
+            self.has_event = False
+        else:
+            self.has_event = self.payload == "event"
+
+    def take_event(self, source: str) -> None:
+        """Replace the whole event by another."""
+        self.write(f"event = {source}")
+        self.envelope, self.payload = "events", "event"
+        self.is_dict = self.owned = self.has_time = False
+        self.has_event = self.pristine = self.encoded = True
+        self.part = self.peek = None
+
+    def finish(self) -> None:
+        """Write the end of the loop's body: what passed is collected."""
+        self.write("emit(event)" if self.has_event else f"emit({self.event_source()})")
+
+
+def _identifier(name: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in name) or "function"
+
+
+def reads(stages: Sequence[Stage]) -> frozenset[str] | None:
+    """Give all fields that a row of stages reads, None when one of them needs more than fields."""
+    fields: set[str] = set()
+    for stage in stages:
+        needed = stage.needs()
+        if needed is None:
+            return None
+        fields |= needed
+    return frozenset(fields)

@@ -1,0 +1,87 @@
+"""What an operator is.
+
+An operator is a frozen description: a `Spec` registered under its name, and at the same time the function from a stream
+to a stream that ``.pipe()`` wants. There are two sorts. A `Stage` looks at one event at a time and writes its part of a
+generated loop, so that neighbouring stages become one loop over a batch. A `BatchOperator` keeps events between batches
+(buffer), or changes the thread they travel on (backpressure), and stands between such loops.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import reactivex
+
+from rx_collector.config.options import Spec
+from rx_collector.config.registry import Registry
+from rx_collector.ledger import Node
+from rx_collector.stream.flow import BatchObserver, Context
+
+if TYPE_CHECKING:
+    from rx_collector.stream.code import SegmentCode
+    from rx_collector.stream.eventstream import EventStream
+
+__all__ = ["OPERATORS", "BatchOperator", "Operator", "Stage", "operator"]
+
+
+@dataclass(frozen=True)
+class Operator(Spec, ABC):
+    """The description of an operator. Calling it with a stream gives the stream that follows."""
+
+    #: The name in YAML, ledgers and errors.
+    name: ClassVar[str] = ""
+    #: One sentence for `list`.
+    summary: ClassVar[str] = ""
+    #: A whole example for `describe`, in YAML: one item of `operators`.
+    example: ClassVar[str] = ""
+
+    def __call__(self, source: reactivex.Observable[Any]) -> EventStream:
+        from rx_collector.stream.eventstream import EventStream
+
+        return EventStream.of(source).then(self)
+
+
+@dataclass(frozen=True)
+class Stage(Operator):
+    """An operator that looks at one event at a time and is compiled into the loop of its segment."""
+
+    #: What becomes of an event for which the stage fails: ``dead_letter``, ``drop`` or ``fail``.
+    on_error: ClassVar[str] = "dead_letter"
+
+    @abstractmethod
+    def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
+        """Write this stage's part of the loop. `following` are the stages after it in the same segment."""
+
+    def needs(self) -> frozenset[str] | None:
+        """Give the top-level fields it reads when that is all it does with the payload; None for anything more."""
+        return None
+
+
+@dataclass(frozen=True)
+class BatchOperator(Operator):
+    """An operator that receives batches of events and sends batches on, when and on which thread it likes."""
+
+    #: False for those that YAML reaches in another way (backpressure and sinks).
+    in_yaml: ClassVar[bool] = True
+
+    @abstractmethod
+    def attach(self, downstream: BatchObserver, context: Context, node: Node) -> BatchObserver:
+        """Make the observer that stands before `downstream`. Raises OutputError where it cannot be made ready."""
+
+
+OPERATORS: Registry[Operator] = Registry("operator")
+O = TypeVar("O", bound=Operator)  # noqa: E741
+
+
+def operator(name: str, *, summary: str, example: str) -> Callable[[type[O]], type[O]]:
+    """Register an operator under its name."""
+
+    def register(component: type[O]) -> type[O]:
+        component.name, component.summary, component.example = name, summary, example
+        OPERATORS.add(name, component)
+        return component
+
+    return register

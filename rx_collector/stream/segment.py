@@ -1,0 +1,250 @@
+"""A segment: neighbouring stages compiled into one loop, and the observer that runs it.
+
+The loop is ordinary Python. `Segment.source` is what `explain` prints. When a stage fails for an event, the traceback's
+line number in that source tells which stage it was, so an event that goes well pays nothing for being watched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any, Literal
+
+from loguru import logger
+
+from rx_collector.errors import ParseError
+from rx_collector.event import Event, Lines, Origin, rejected
+from rx_collector.ledger import Node
+from rx_collector.stream.code import SegmentCode
+from rx_collector.stream.flow import Batch, BatchObserver, Context
+from rx_collector.stream.operator import Operator, Stage
+
+__all__ = ["Segment", "SegmentObserver", "Step", "compile_segment"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """An operator in its place: `label` as in the ledger (``operators[1] filter``), `place` in its file, if any."""
+
+    operator: Operator
+    label: str
+    place: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.label} ({self.place})" if self.place else self.label
+
+
+class Segment:
+    """A compiled loop. ``run(batch, fail)`` gives the events that passed and the tuple of counts."""
+
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        takes: Literal["lines", "events"],
+        source: str,
+        stage_of_line: Sequence[int],
+        counters: Sequence[tuple[int, str]],
+        run: Callable[[Any, Callable[[Exception, dict[str, Any]], bool]], tuple[list[Event], tuple[int, ...]]],
+    ) -> None:
+        self.steps = tuple(steps)
+        self.takes = takes
+        self.source = source
+        self.counters = tuple(counters)
+        self.run = run
+        self._stage_of_line = tuple(stage_of_line)
+
+    def stage_of(self, error: BaseException, code: CodeType) -> int:
+        """Give the index of the stage in whose lines an error was raised."""
+        traceback = error.__traceback__
+        while traceback is not None and traceback.tb_frame.f_code is not code:
+            traceback = traceback.tb_next
+        if traceback is None:
+            return 0
+        return max(self._stage_of_line[traceback.tb_lineno - 1], 0)
+
+
+def compile_segment(steps: Sequence[Step], takes: Literal["lines", "events"]) -> Segment:
+    """Compile the stages of some steps into one loop over batches of lines or events."""
+    code = SegmentCode(takes)
+    stages = [step.operator for step in steps]
+    for index, (step, stage) in enumerate(zip(steps, stages, strict=True)):
+        if not isinstance(stage, Stage):
+            raise TypeError(f"{step.label} is not a stage")
+        code.stage = index
+        code.write(f"# {step}")
+        stage.emit(code, [following for following in stages[index + 1 :] if isinstance(following, Stage)])
+    code.stage = len(steps)
+    code.finish()
+
+    head = ["def segment(batch, fail):", "    out = []", "    emit = out.append"]
+    if code.counters:
+        head.append("    " + " = ".join(name for name, _, _ in code.counters) + " = 0")
+    head += [f"    {line}" for line in code.prologue]
+    if takes == "lines":
+        head += [
+            "    origin = batch.origin",
+            "    line = batch.first - 1",
+            "    for raw in batch.lines:",
+            "        line += 1",
+        ]
+    else:
+        head += ["    seen = 0", "    for event in batch:", "        seen += 1"]
+    head.append("        try:")
+    counts = "".join(f"{name}, " for name, _, _ in code.counters)
+    tail = [
+        "        except Exception as error:",
+        "            if fail(error, locals()):",
+        f"                return out, ({counts})",
+        f"    return out, ({counts})",
+    ]
+    last = max(len(steps) - 1, 0)
+    text = "\n".join([*head, *(line for line, _ in code.lines), *tail]) + "\n"
+    stage_of_line = [0] * len(head) + [min(stage, last) for _, stage in code.lines] + [last] * len(tail)
+    title = ", ".join(step.label for step in steps) or "no stages"
+    exec(compile(text, f"<segment: {title}>", "exec"), code.names)
+    counters = [(stage, what) for _, stage, what in code.counters]
+    return Segment(steps, takes, text, stage_of_line, counters, code.names["segment"])
+
+
+class SegmentObserver:
+    """Runs a segment on each batch, on the thread that brings it, and keeps the counts of its stages."""
+
+    def __init__(
+        self, steps: Sequence[Step], nodes: Sequence[Node], downstream: BatchObserver, context: Context
+    ) -> None:
+        self._steps = steps
+        self._nodes = nodes
+        self._downstream = downstream
+        self._context = context
+        self._segments: dict[str, Segment] = {}
+        self._rejected = [0] * len(steps)
+        self._failure: Exception | None = None
+        self._batch: Batch = []
+        self._warned: set[int] = set()
+
+    def on_batch(self, batch: Batch) -> None:
+        if self._failure is not None:
+            self._drop(len(batch))
+            return
+        takes: Literal["lines", "events"] = "lines" if isinstance(batch, Lines) else "events"
+        if not self._steps:
+            self._downstream.on_batch(batch.events() if isinstance(batch, Lines) else batch)
+            return
+        segment = self._segments.get(takes)
+        if segment is None:
+            segment = self._segments[takes] = compile_segment(self._steps, takes)
+        self._batch = batch
+        self._unseen = 0
+        out, counts = segment.run(batch, self._fail)
+        self._account(segment, len(batch), counts)
+        if isinstance(batch, Lines) and batch.repaired:
+            _give_back_raw(out, batch.repaired)
+        if out:
+            self._downstream.on_batch(out)
+        # _fail may have set it during the run, which a type checker cannot see.
+        if (failure := self._failure) is not None:
+            self._downstream.on_error(failure)
+
+    def on_error(self, error: Exception) -> None:
+        if self._failure is None:
+            self._downstream.on_error(error)
+
+    def on_completed(self) -> None:
+        if self._failure is None:
+            self._downstream.on_completed()
+
+    def _drop(self, count: int) -> None:
+        node = self._nodes[0]
+        with self._context.ledger.lock:
+            node.taken += count
+            node.dropped["stream failed"] += count
+
+    def _account(self, segment: Segment, taken: int, counts: tuple[int, ...]) -> None:
+        nodes, rejections = self._nodes, self._rejected
+        with self._context.ledger.lock:
+            if self._unseen:
+                nodes[0].dropped["stream failed"] += self._unseen
+            for (stage, what), count in zip(segment.counters, counts, strict=True):
+                if count:
+                    node = nodes[stage]
+                    if what == "filtered":
+                        node.filtered += count
+                    elif what == "made":
+                        node.made += count
+                    else:
+                        node.notes[what] += count
+            for stage, node in enumerate(nodes):
+                node.taken += taken
+                if rejections[stage]:
+                    node.rejected += rejections[stage]
+                    rejections[stage] = 0
+                # What is not lost here is what the next stage takes in.
+                out = node.taken + node.made - node.filtered - node.rejected - node.dropped.total()
+                taken = out - node.out
+                node.out = out
+
+    def _fail(self, error: Exception, values: dict[str, Any]) -> bool:
+        """Take account of an event for which a stage failed. True ends the batch (``on_error: fail``)."""
+        batch = self._batch
+        takes: Literal["lines", "events"] = "lines" if isinstance(batch, Lines) else "events"
+        segment = self._segments[takes]
+        index = segment.stage_of(error, segment.run.__code__)  # type: ignore[attr-defined]
+        step = segment.steps[index]
+        stage = step.operator
+        assert isinstance(stage, Stage)
+        self._rejected[index] += 1
+        error.__traceback__ = None  # it holds this frame, and so the whole batch
+        record = _record(error, values, step, batch)
+        if index not in self._warned:
+            self._warned.add(index)
+            logger.warning(
+                "{}, {}: {} (line {} of {}; more like this are counted, not logged)",
+                self._context.pipeline.name,
+                step,
+                record.data["error"],
+                record.line,
+                record.runner,
+            )
+        if stage.on_error == "dead_letter":
+            self._context.reject(record)
+        elif stage.on_error == "fail":
+            seen = values["line"] - batch.first + 1 if isinstance(batch, Lines) else values["seen"]
+            self._unseen = len(batch) - seen
+            self._failure = ParseError(
+                f"{self._context.pipeline.name}, {step}: {record.data['error']} (line {record.line} of {record.runner})"
+            )
+            return True
+        return False
+
+
+def _record(error: Exception, values: dict[str, Any], step: Step, batch: Batch) -> Event:
+    """Make the dead letter of an event from the local variables of the loop."""
+    origin: Origin
+    if isinstance(batch, Lines):
+        origin, line, raw, part = batch.origin, values["line"], values["raw"], ""
+        if batch.repaired:
+            raw = batch.repaired.get(line, raw)
+    else:
+        event: Event = values["event"]
+        origin, line, raw, part = event.origin, event.line, event.raw, event.part
+    message = str(error) or type(error).__name__
+    if not isinstance(error, ParseError):
+        message = f"{type(error).__name__}: {message}"
+    return rejected(
+        origin=origin,
+        line=line,
+        part=part,
+        raw=raw,
+        data=values["event"].data if raw is None else None,
+        operator=step.label,
+        reason=step.operator.name,
+        error=message,
+    )
+
+
+def _give_back_raw(events: list[Event], repaired: dict[int, bytes]) -> None:
+    """Put the bytes as they came into events whose line had to be repaired."""
+    for event in events:
+        if event.raw is not None and event.line in repaired:
+            event.raw = repaired[event.line]
