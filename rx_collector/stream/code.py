@@ -65,6 +65,7 @@ class SegmentCode:
         self.stage = -1
         self.counters: list[tuple[str, int, str]] = []  # variable, stage, what it counts
         self.prologue: list[str] = []
+        self.nested = 0  # loops within the loop, each with a try of its own
         self._depth = 3
         self._temporaries = 0
         # What holds true of the event in hand:
@@ -231,8 +232,18 @@ class SegmentCode:
         self.part = self.peek = None
 
     def finish(self) -> None:
-        """Write the end of the loop's body: what passed is collected."""
+        """Write the end of the loop's body: what passed is collected, and what fails in it is accounted for."""
         self.write("emit(event)" if self.has_event else f"emit({self.event_source()})")
+        for _ in range(self.nested):
+            self.dedent()
+            self.write("except Exception as error:")
+            self.write("    if fail(error, locals()):")
+            self.write(f"        return out, {self.counts()}")
+            self.dedent()
+
+    def counts(self) -> str:
+        """Give the source of the tuple of all counters."""
+        return f"({''.join(f'{name}, ' for name, _, _ in self.counters)})"
 
 
 def _identifier(name: str) -> str:

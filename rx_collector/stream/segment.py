@@ -91,12 +91,11 @@ def compile_segment(steps: Sequence[Step], takes: Literal["lines", "events"]) ->
     else:
         head += ["    seen = 0", "    for event in batch:", "        seen += 1"]
     head.append("        try:")
-    counts = "".join(f"{name}, " for name, _, _ in code.counters)
     tail = [
         "        except Exception as error:",
         "            if fail(error, locals()):",
-        f"                return out, ({counts})",
-        f"    return out, ({counts})",
+        f"                return out, {code.counts()}",
+        f"    return out, {code.counts()}",
     ]
     last = max(len(steps) - 1, 0)
     text = "\n".join([*head, *(line for line, _ in code.lines), *tail]) + "\n"

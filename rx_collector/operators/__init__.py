@@ -1,0 +1,120 @@
+"""Operators, one a module: what stands between a runner and a sink, the same in ``.pipe()`` and in YAML.
+
+>>> from rx_collector import operators as op
+>>> op.filter("pid > 1").where
+Expression('pid > 1')
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rx_collector.config.expression import Evaluation
+from rx_collector.config.registry import import_all
+from rx_collector.stream.operator import OPERATORS, BatchOperator, Operator, Stage
+
+import_all(__name__, list(__path__))
+
+from rx_collector.operators.backpressure import Backpressure  # noqa: E402
+from rx_collector.operators.buffer import Buffer  # noqa: E402
+from rx_collector.operators.fields import Drop, Keep, Rename, Set  # noqa: E402
+from rx_collector.operators.filter import Filter  # noqa: E402
+from rx_collector.operators.flat_map import FlatMap  # noqa: E402
+from rx_collector.operators.map import Map  # noqa: E402
+from rx_collector.operators.parse import Parse  # noqa: E402
+from rx_collector.operators.tap import Tap  # noqa: E402
+from rx_collector.operators.to import To  # noqa: E402
+from rx_collector.parsers import Format  # noqa: E402
+from rx_collector.sinks.base import Sink  # noqa: E402
+
+__all__ = [
+    "OPERATORS",
+    "BatchOperator",
+    "Operator",
+    "Stage",
+    "backpressure",
+    "buffer",
+    "drop",
+    "filter",
+    "flat_map",
+    "keep",
+    "map",
+    "parse",
+    "rename",
+    "set",
+    "tap",
+    "to",
+]
+
+
+def parse(format: str | Format = "json", **options: Any) -> Parse:
+    """Turn the text of an event into fields. Options of the format stand beside ``on_error``, ``time`` and ``field``.
+
+    Raises ConfigError for a wrong option. Runs on the thread that brings the event; see `Parse` for the rest.
+    """
+    if isinstance(format, Format):
+        return Parse(format=format, **options)
+    from rx_collector.config.options import INVALID, Scope
+    from rx_collector.errors import ConfigError
+
+    scope = Scope(prefix="parse")
+    made = Parse.from_value({"format": format, **options}, scope)
+    if made is INVALID:
+        raise ConfigError(scope.mistakes)
+    return made  # type: ignore[no-any-return]
+
+
+def filter(where: str | Evaluation) -> Filter:
+    """Let pass the events for which an expression, or a function of the `Event`, is true."""
+    return Filter(where)  # type: ignore[arg-type]
+
+
+def map(to: str | Evaluation) -> Map:
+    """Make another payload of each event by an expression, or a function of the `Event` (which may give an `Event`)."""
+    return Map(to)  # type: ignore[arg-type]
+
+
+def flat_map(to: str | Evaluation) -> FlatMap:
+    """Make an event of each payload in the list that an expression, or a function of the `Event`, gives."""
+    return FlatMap(to)  # type: ignore[arg-type]
+
+
+def set(fields: Mapping[str, Any] | None = None, /, **more: Any) -> Set:
+    """Set fields to the values of expressions or of functions of the `Event`; numbers and booleans are themselves."""
+    return Set({**(fields or {}), **more})
+
+
+def rename(fields: Mapping[str, str] | None = None, /, **more: str) -> Rename:
+    """Rename fields: ``rename(filename="path")`` gives what was in ``filename`` the name ``path``."""
+    return Rename({**(fields or {}), **more})
+
+
+def drop(*fields: str) -> Drop:
+    """Remove fields."""
+    return Drop(fields)
+
+
+def keep(*fields: str) -> Keep:
+    """Keep some fields and remove all others."""
+    return Keep(fields)
+
+
+def tap(show: str | Callable[..., Any]) -> Tap:
+    """Call a function with each `Event` as it passes, or log the value of an expression."""
+    return Tap(show)  # type: ignore[arg-type]
+
+
+def buffer(count: int | None = None, time: float | str | None = None) -> Buffer:
+    """Gather events into lists of `count`, or of what came within `time` seconds, whichever is first."""
+    return Buffer(count, time)  # type: ignore[arg-type]
+
+
+def backpressure(strategy: str, capacity: int | str = 10_000) -> Backpressure:
+    """Put a bounded queue and a thread here; `strategy` says what happens when it is full."""
+    return Backpressure(strategy, capacity)  # type: ignore[arg-type]
+
+
+def to(sink: Sink) -> To:
+    """Deliver events into a sink, and pass on what was handed over."""
+    return To(sink)

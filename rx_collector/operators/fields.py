@@ -1,0 +1,104 @@
+"""set, rename, drop and keep: edit the top-level fields of a payload."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rx_collector.config.expression import LITERAL_EXPRESSION, Evaluation
+from rx_collector.config.options import TEXT, ListOf, MappingOf, option
+from rx_collector.stream.operator import Stage, operator
+
+if TYPE_CHECKING:
+    from rx_collector.stream.code import SegmentCode
+
+__all__ = ["Drop", "Keep", "Rename", "Set"]
+
+
+@operator("set", summary="Set fields to values.", example="set: {dir: 'filename.rpartition(\"/\")[0]', seen: true}")
+@dataclass(frozen=True)
+class Set(Stage):
+    """Set fields to the values of expressions. All of them see the payload as it was before.
+
+    A name is one top-level field, dots and all.
+    """
+
+    shorthand: ClassVar[str | None] = "fields"
+    shorthand_only: ClassVar[bool] = True
+
+    fields: Mapping[str, Evaluation] = option(MappingOf(LITERAL_EXPRESSION, least=1), "The fields and their values.")
+
+    def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
+        values = []
+        for evaluation in self.fields.values():
+            source = code.value(evaluation)
+            if len(self.fields) > 1:  # all are read before the first is written
+                source, rendered = code.temporary(), source
+                code.write(f"{source} = {rendered}")
+            values.append(source)
+        if len(self.fields) == 1 and code.payload != "local":
+            source = code.temporary()
+            code.write(f"{source} = {values[0]}")
+            values = [source]
+        code.own()
+        for name, source in zip(self.fields, values, strict=True):
+            code.write(f"data[{name!r}] = {source}")
+
+
+@operator("rename", summary="Rename fields.", example="rename: {filename: path}")
+@dataclass(frozen=True)
+class Rename(Stage):
+    """Rename fields. One that is missing is passed over; one that already bears the new name is replaced."""
+
+    shorthand: ClassVar[str | None] = "fields"
+    shorthand_only: ClassVar[bool] = True
+
+    fields: Mapping[str, str] = option(MappingOf(TEXT, least=1), "Old names and their new ones.")
+
+    def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
+        code.own()
+        if len(self.fields) == 1:
+            ((old, new),) = self.fields.items()
+            code.write(f"if {old!r} in data: data[{new!r}] = data.pop({old!r})")
+        else:  # all at once, so that two names can be swapped
+            names = code.bind(dict(self.fields), "names")
+            taken = code.temporary()
+            code.write(f"{taken} = {{new: data.pop(old) for old, new in {names}.items() if old in data}}")
+            code.write(f"data.update({taken})")
+
+
+@operator("drop", summary="Remove fields.", example="drop: [ppid, flags]")
+@dataclass(frozen=True)
+class Drop(Stage):
+    """Remove fields; one that is missing is passed over."""
+
+    shorthand: ClassVar[str | None] = "fields"
+
+    fields: Sequence[str] = option(ListOf(TEXT, single=True, least=1), "The fields to remove.", example="[ppid]")
+
+    def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
+        code.own()
+        for name in self.fields:
+            code.write(f"data.pop({name!r}, None)")
+
+
+@operator("keep", summary="Keep some fields and remove all others.", example="keep: [pid, comm, filename]")
+@dataclass(frozen=True)
+class Keep(Stage):
+    """Keep some fields, in this order, and remove all others; one that is missing stays missing."""
+
+    shorthand: ClassVar[str | None] = "fields"
+
+    fields: Sequence[str] = option(ListOf(TEXT, single=True, least=1), "The fields to keep.", example="[pid, comm]")
+
+    def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
+        code.data()
+        names = code.bind(tuple(self.fields), "names")
+        code.assign(f"{code.bind(_kept, 'kept')}(data, {names})", is_dict=True, owned=True)
+
+
+def _kept(data: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise TypeError(f"the payload is not an object with fields but a {type(data).__name__}")
+    return {name: data[name] for name in names if name in data}

@@ -1,0 +1,42 @@
+"""filter: let an event pass or not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from rx_collector.config.expression import EXPRESSION, Evaluation
+from rx_collector.config.options import option
+from rx_collector.expressions import Expression
+from rx_collector.stream.operator import Stage, operator
+
+if TYPE_CHECKING:
+    from rx_collector.stream.code import SegmentCode
+
+__all__ = ["Filter"]
+
+
+@operator(
+    "filter",
+    summary="Let pass the events for which a condition is true.",
+    example='filter: uid != 0 and not filename.startswith("/usr/bin/dpkg")',
+)
+@dataclass(frozen=True)
+class Filter(Stage):
+    """Let pass the events for which a condition is true; the others are counted as filtered."""
+
+    shorthand: ClassVar[str | None] = "where"
+
+    where: Evaluation = option(EXPRESSION, "The condition.", example="uid != 0")
+
+    def needs(self) -> frozenset[str] | None:
+        if isinstance(self.where, Expression) and self.where.metas <= {"line", "runner", "source", "incarnation", "pid"}:
+            return self.where.fields
+        return None
+
+    def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
+        code.write(f"if not ({code.value(self.where)}):")
+        code.indent()
+        code.lose()
+        code.dedent()

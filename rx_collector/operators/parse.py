@@ -1,0 +1,229 @@
+"""parse: turn the text of an event into fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+
+from rx_collector.clock import CLOCKS, UNITS, time_reader
+from rx_collector.config.options import INVALID, TEXT, Choice, Kind, Nested, Scope, Spec, did_you_mean, option, plainly
+from rx_collector.errors import ParseError
+from rx_collector.parsers import FORMATS, Format
+from rx_collector.parsers.json_lines import Json, decode, decode_slowly, field_decoder
+from rx_collector.stream.code import reads
+from rx_collector.stream.operator import Stage, operator
+
+if TYPE_CHECKING:
+    from rx_collector.stream.code import SegmentCode
+
+__all__ = ["Parse", "TimeOf"]
+
+
+@dataclass(frozen=True)
+class TimeOf(Spec):
+    """Where an event says when it happened. A missing or unusable field leaves the time it was observed, counted."""
+
+    name: ClassVar[str] = "time"
+    shorthand: ClassVar[str | None] = "field"
+
+    field: str = option(TEXT, "The field that holds the time.", example="timestamp_ns")
+    unit: str = option(Choice(*UNITS), "The unit of a number, or iso for a text such as 2026-01-02T03:04:05Z.", "s")
+    clock: str = option(
+        Choice(*CLOCKS), "The clock it was read from; boot and monotonic are mapped to wall time.", "realtime"
+    )
+
+
+class _FormatKind(Kind):
+    """A format in Python: its name, or one made by its class."""
+
+    wanted = "the name of a format"
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        if isinstance(value, Format):
+            return value
+        if not isinstance(value, str):
+            return scope.wrong(f"{self.wanted} is wanted here, not {plainly(value)}")
+        if (component := FORMATS.get(value)) is None:
+            return scope.wrong(f"unknown format {value!r}{did_you_mean(value, FORMATS)}")
+        return component.from_value({}, scope)
+
+    def schema(self) -> dict[str, Any]:
+        return {"enum": list(FORMATS)}
+
+
+@operator(
+    "parse",
+    summary="Turn the text of an event into fields.",
+    example="parse: {format: json, on_error: dead_letter, time: {field: ts, unit: ns, clock: boot}}",
+)
+@dataclass(frozen=True)
+class Parse(Stage):
+    """Turn the text of an event into the fields of a new payload.
+
+    It reads the line, or with ``field`` a text in one field of a payload. A text that does not parse is rejected, and
+    ``on_error`` says what becomes of it: ``dead_letter``, ``drop`` (counted as rejected too), ``keep_raw`` (the event
+    goes on as ``{message: text}``) or ``fail`` (the stream ends with ParseError).
+    """
+
+    shorthand: ClassVar[str | None] = "format"
+
+    format: Format = option(_FormatKind(), "The format; its own options stand beside it.", example="json")
+    on_error: str = option(  # type: ignore[misc]
+        Choice("dead_letter", "drop", "keep_raw", "fail"), "What becomes of a text that does not parse.", "dead_letter"
+    )
+    time: TimeOf | None = option(Nested(TimeOf), "The field that says when it happened.", None)
+    field: str = option(TEXT, "The field whose text is parsed; a line not parsed yet is in 'message'.", "message")
+
+    @classmethod
+    def from_value(cls, value: Any, scope: Scope) -> Any:
+        if not isinstance(value, Mapping):
+            return super().from_value(value, scope)
+        if "format" not in value:
+            known = ", ".join(FORMATS)
+            return scope.wrong(f"'format' is missing: one of {known}", on_key=True)
+        name = value["format"]
+        component = FORMATS.get(name) if isinstance(name, str) else None
+        if component is None:
+            what = f"unknown format {name!r}{did_you_mean(name, FORMATS)}" if isinstance(name, str) else plainly(name)
+            return scope.child("format").wrong(what)
+        general = cls.options()
+        own = component.options()
+        mine: dict[str, Any] = {}
+        theirs: dict[str, Any] = {}
+        unknown = False
+        for key, item in value.items():
+            if key == "format":
+                continue
+            if key in own:
+                theirs[key] = item
+            elif key in general:
+                mine[key] = general[key].metadata["kind"].convert(item, scope.child(key))
+            else:
+                hint = did_you_mean(key, [*general, *own])
+                scope.child(key).wrong(f"unknown key {key!r} of format {name}{hint}", on_key=True)
+                unknown = True
+        made = component.from_value(theirs, scope)
+        if unknown or made is INVALID or any(item is INVALID for item in mine.values()):
+            return INVALID
+        return cls(format=made, **mine)
+
+    @classmethod
+    def schema(cls) -> dict[str, Any]:
+        general = {
+            name: {**field.metadata["kind"].schema(), "description": field.metadata["doc"]}
+            for name, field in cls.options().items()
+            if name != "format"
+        }
+        forms: list[dict[str, Any]] = [{"enum": [name for name in FORMATS if not _required(FORMATS[name])]}]
+        for name in FORMATS:
+            own = {
+                key: {**field.metadata["kind"].schema(), "description": field.metadata["doc"]}
+                for key, field in FORMATS[name].options().items()
+            }
+            forms.append(
+                {
+                    "type": "object",
+                    "properties": {"format": {"const": name}, **general, **own},
+                    "required": ["format", *_required(FORMATS[name])],
+                    "additionalProperties": False,
+                }
+            )
+        return {"anyOf": forms}
+
+    def needs(self) -> frozenset[str] | None:
+        return None
+
+    def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
+        of_line = code.payload == "message" and self.field == "message"
+        if isinstance(self.format, Json) and of_line and self.on_error != "keep_raw":
+            self._emit_json(code, following)
+        else:
+            self._emit_text(code, of_line)
+        if self.time is not None:
+            self._emit_time(code, self.time)
+
+    def _emit_json(self, code: SegmentCode, following: Sequence[Stage]) -> None:
+        """The line is JSON: what the filters behind read is decoded ahead of the rest, the rest only if it is needed."""
+        wrong = code.bind((msgspec.DecodeError, RecursionError), "not_json")
+        slowly = code.bind(decode_slowly, "decode_slowly")
+        ahead = []
+        for stage in following:
+            if stage.needs() is None:
+                break
+            ahead.append(stage)
+        fields = reads(ahead)
+        if self.time is None and fields:
+            decode_fields, attributes = field_decoder(fields)
+            function = code.bind(decode_fields, "decode_fields")
+            code.write("try:")
+            code.write(f"    peek = {function}(raw)")
+            code.write(f"except {wrong} as error:")
+            code.write(f"    peek = {function}({code.bind(msgspec.json.encode, 'encode')}({slowly}(raw, error)))")
+            code.peek = {field: f"peek.{attribute}" for field, attribute in attributes.items()}
+            code.names["decode"] = _decode_any
+            code.payload, code.encoded = "json", True
+        else:
+            code.write("try:")
+            code.write(f"    data = {code.bind(decode, 'decode')}(raw)")
+            code.write(f"except {wrong} as error:")
+            code.write(f"    data = {slowly}(raw, error)")
+            code.payload, code.owned, code.encoded = "local", True, True
+        code.is_dict, code.has_event = True, False
+
+    def _emit_text(self, code: SegmentCode, of_line: bool) -> None:
+        if of_line:
+            text = "raw.decode()"
+        else:
+            code.data()
+            text = f"{code.bind(_text_of, 'text_of')}({code.field(self.field)}, {self.field!r})"
+        origin = "origin" if code.envelope == "lines" else "event.origin"
+        parser = code.bind(self.format.parser(), "parse_" + self.format.name)
+        result = code.temporary()
+        if self.on_error == "keep_raw":
+            code.write("try:")
+            code.write(f"    {result} = {parser}({text}, {origin})")
+            code.write(f"except {code.bind(ParseError, 'ParseError')}:")
+            code.write(f"    {code.counter('kept_raw')} += 1")
+            code.write(f'    {result} = {{"message": {text}}}')
+        else:
+            code.write(f"{result} = {parser}({text}, {origin})")
+        code.write(f"if {result} is None:")
+        code.indent()
+        code.lose()
+        code.dedent()
+        code.write(f"data = {result}")
+        # The line is still what the payload was made of, so it is kept; but it is not the payload's JSON.
+        code.payload, code.is_dict, code.owned, code.encoded, code.peek = "local", True, True, False, None
+        code.has_event = False
+
+    def _emit_time(self, code: SegmentCode, time: TimeOf) -> None:
+        code.data()
+        read, offset = time_reader(time.unit, time.clock)
+        if offset is not None:
+            code.prologue.append(f"offset = {code.bind(offset, 'clock_offset')}()")
+        code.write(f"time_ns = {code.bind(read, 'time_of')}(data.get({time.field!r}), {'offset' if offset else '0'})")
+        code.write(f"if time_ns is None: {code.counter('time_unusable')} += 1")
+        code.has_time, code.has_event = True, False
+
+
+def _required(component: type[Format]) -> list[str]:
+    from rx_collector.config.options import REQUIRED
+
+    return [name for name, field in component.options().items() if field.default is REQUIRED]
+
+
+def _text_of(value: Any, field: str) -> str:
+    if isinstance(value, str):
+        return value
+    raise ParseError(f"no text in field {field!r}" if value is None else f"field {field!r} is not a text")
+
+
+def _decode_any(raw: bytes) -> dict[str, Any]:
+    """Decode a line whose fields were decoded ahead, so all that can still be wrong is a number out of range."""
+    try:
+        return decode(raw)
+    except (msgspec.DecodeError, RecursionError) as error:
+        return decode_slowly(raw, error)
