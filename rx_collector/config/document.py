@@ -341,9 +341,9 @@ def _in_plain_words(error: MarkedYAMLError, document: Document) -> tuple[int, st
         wanted, token = match.groups()
         found = _TOKENS.get(token, f"'{token}'")
         if wanted == "expected <block end>":
-            if token == "<scalar>":
-                return index, "a text cannot stand here; put the whole value in quotes, or mend the indentation"
-            return index, f"{found} cannot stand here: it does not line up with the block begun in line {line}"
+            if token in ("<block mapping start>", "<block sequence start>", "?", "-"):
+                return index, f"{found} cannot stand here: it does not line up with the block begun in line {line}"
+            return index, f"{found} cannot stand here; put the whole value in quotes, or mend the indentation"
         if wanted.startswith("expected ',' or"):
             opening = "[" if wanted.endswith("']'") else "{"
             return index, f"{wanted[9:]} is wanted here, not {found}; the '{opening}' is in line {line}"
