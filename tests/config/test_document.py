@@ -445,6 +445,16 @@ def test_all_mistakes_come_in_one_go_and_in_the_order_of_the_file() -> None:
     ]
 
 
+def test_a_mistake_found_early_is_told_where_it_stands_in_the_file() -> None:
+    assert [mistake.line for mistake in parse("a: 1\nb: ${ONE}\n---\nc: 1\n").mistakes] == [2, 3]
+
+
+def test_what_is_broken_is_known() -> None:
+    document = parse("a: !x [1, !y 2]\nb: *none\nc: [1, !!int z]\nd: 1\nd: ${NONE}\n")
+    assert document.broken == {("a",), ("a", 1), ("b",), ("c", 1)}
+    assert document.broken <= set(document.places)
+
+
 def test_the_places_of_a_duplicate_key_are_those_of_the_first() -> None:
     document = parse("a: {b: 1}\na: {b: 2, c: 3}\n")
     assert document.value == {"a": {"b": 1}}
@@ -475,6 +485,12 @@ def test_a_billion_laughs_are_one_mistake() -> None:
     assert mistake.message == "the aliases stand for more than 10,000 values; write less with them"
     assert document.value is None
     assert len(document.places) < 20_000
+
+
+def test_only_what_comes_from_aliases_is_counted_against_their_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rx_collector.config.document._MOST_ALIASED", 3)
+    assert said("a: &x [1]\nb: *x\nc: [1, 2, 3, 4, 5]\n") == []
+    assert len(said("a: &x [1]\nb: *x\nc: *x\n")) == 1
 
 
 def test_nesting_by_aliases_is_bounded() -> None:
