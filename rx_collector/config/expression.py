@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from rx_collector.config.options import Kind, Scope, plainly
+from rx_collector.config.options import INVALID, Kind, Scope, plainly
 from rx_collector.expressions import Expression, ExpressionError, parse_expression
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class _ExpressionKind(Kind):
             return scope.wrong(f"{self.wanted} is wanted here, not {plainly(value)}")
         # An expression sees its text as it was written: a variable is a constant in it, never more text.
         document = scope.document
+        if document is not None and scope.path in document.broken:
+            return INVALID
         text = scope.text()
         try:
             if document is not None and text is not None:

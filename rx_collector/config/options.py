@@ -98,6 +98,8 @@ class Scope:
     def wrong(self, message: str, *, on_key: bool = False, inside: tuple[int, int] | None = None) -> Any:
         """Report a mistake here and give INVALID. `inside` is a line and column within a scalar's text."""
         if self.document is not None:
+            if self.path in self.document.broken:
+                return INVALID  # its value is unknown, and the document has said why
             self.mistakes.append(self.document.mistake(self.path, message, on_key=on_key, inside=inside))
         else:
             where = self.prefix + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in self.path)
@@ -110,6 +112,11 @@ class Scope:
         """Give the scalar as it was written, before variables were put in; None for values from Python."""
         place = self.document.places.get(self.path) if self.document is not None else None
         return place.text if place is not None else None
+
+    def expanded(self) -> str | None:
+        """Give the scalar as it was written, with variables put in; None for values from Python."""
+        place = self.document.places.get(self.path) if self.document is not None else None
+        return place.expanded if place is not None else None
 
 
 class Kind:
@@ -165,7 +172,7 @@ class _Text(Kind):
         if isinstance(value, os.PathLike):
             return os.fspath(value)
         if isinstance(value, bool | int | float):
-            return scope.text() or str(value)  # `[sleep, 0.50]` means the text that was written, not the number
+            return scope.expanded() or str(value)  # `[sleep, 0.50]` means the text that was written, not the number
         return self._wanted(value, scope)
 
     def schema(self) -> dict[str, Any]:

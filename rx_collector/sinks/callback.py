@@ -1,0 +1,39 @@
+"""The callback sink, for Python: a function called with each event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from rx_collector.errors import OutputError
+from rx_collector.event import Event
+from rx_collector.sinks.base import Sink, Writer
+
+__all__ = ["Callback"]
+
+
+@dataclass(frozen=True)
+class Callback(Sink):
+    """Call a function with each event, on the thread of the sink. An exception of it ends the sink with OutputError."""
+
+    name: ClassVar[str] = "callback"
+
+    function: Callable[[Event], Any] = field()
+
+    def open(self) -> Writer:
+        return _CallbackWriter(self.function)
+
+
+class _CallbackWriter(Writer):
+    def __init__(self, function: Callable[[Event], Any]) -> None:
+        self._function = function
+
+    def write(self, events: list[Event]) -> int:
+        for number, event in enumerate(events):
+            try:
+                self._function(event)
+            except Exception as error:
+                what = f"the callback failed: {type(error).__name__}: {error}"
+                raise OutputError(what, delivered=number) from error
+        return len(events)

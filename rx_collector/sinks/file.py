@@ -1,0 +1,270 @@
+"""The file sink: events appended to a file, a line each."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import time
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from rx_collector.config.options import (
+    BOOLEAN,
+    COUNT,
+    DURATION,
+    PATH,
+    SIZE,
+    Choice,
+    Kind,
+    Nested,
+    Scope,
+    Spec,
+    option,
+)
+from rx_collector.errors import OutputError
+from rx_collector.event import Event
+from rx_collector.sinks.base import Sink, Writer, sink
+from rx_collector.sinks.format import FORMATS, encoder, flatten
+
+__all__ = ["File", "Rotate"]
+
+_BUFFER = 1 << 20
+
+
+class _Mode(Kind):
+    wanted = 'a file mode such as "0600"'
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        text = value if isinstance(value, str) else (scope.expanded() or "") if scope.document is not None else ""
+        if isinstance(value, int) and not isinstance(value, bool) and not text:
+            return value  # from Python, where 0o600 is a number
+        if re.fullmatch(r"0?o?[0-7]{3}", text):
+            return int(text.replace("o", ""), 8)
+        return self._wanted(value, scope)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": ["string", "integer"]}
+
+
+@dataclass(frozen=True)
+class Rotate(Spec):
+    """When a file is closed and renamed to ``path.1``, and how many old ones are kept."""
+
+    name: ClassVar[str] = "rotate"
+    shorthand: ClassVar[str | None] = "size"
+
+    size: int | None = option(SIZE, "Before it would become larger than this.", None)
+    every: float | None = option(DURATION, "When it has been open for this long (monotonic time).", None)
+    keep: int = option(COUNT, "How many old files are kept; path.1 is the youngest.", 5)
+
+    def check(self, scope: Scope) -> None:
+        if self.size is None and self.every is None:
+            scope.wrong("say 'size' or 'every' or both, for example {size: 100MB, keep: 7}")
+        if self.size == 0 or self.every == 0:
+            scope.wrong("the limit must be more than nothing")
+
+
+@sink(
+    "file",
+    summary="Append events to a file, a line each.",
+    guarantee="Delivered means handed to the kernel (with fsync: batch, to the disk), whole lines only; a line that is "
+    "torn when the disk is full is taken back.",
+    example="file: {path: exec.ndjson, rotate: {size: 100MB, keep: 7}}\n"
+    "backpressure: {strategy: block, capacity: 10_000}",
+)
+@dataclass(frozen=True)
+class File(Sink):
+    """Append events to a file, a line each. Its directory is made when it is missing."""
+
+    shorthand: ClassVar[str | None] = "path"
+
+    path: str = option(PATH, "The file.", example="exec.ndjson")
+    format: str = option(FORMATS, "How an event is written.", "ndjson")
+    envelope: bool = option(BOOLEAN, "Whether the whole event is written, not its payload alone.", False)
+    append: bool = option(BOOLEAN, "Whether what is there already is kept.", True)
+    rotate: Rotate | None = option(Nested(Rotate), "When a new file is begun.", None)
+    mode: int = option(_Mode(), "The permissions of a new file.", 0o600)
+    flush: float = option(DURATION, "How long lines may wait to be written together; each batch at once when 0.", 0.0)
+    fsync: str = option(Choice("never", "batch", "close"), "When the file is synchronised with the disk.", "never")
+
+    def open(self) -> Writer:
+        return _FileWriter(self)
+
+
+def _why(error: OSError) -> str:
+    return os.strerror(error.errno).lower() if error.errno else str(error)
+
+
+class _FileWriter(Writer):
+    def __init__(self, spec: File) -> None:
+        self._spec = spec
+        self._encode = encoder(spec.format, spec.envelope)
+        self._plain = spec.format == "ndjson" and not spec.envelope
+        self.flush_interval = spec.flush or None
+        self._buffer: list[bytes] = []  # lines with their ends, `_arrivals` events in all
+        self._buffered = 0
+        self._arrivals: list[int] = []  # how many events have arrived with each line
+        self._descriptor = -1
+        self._size = 0
+        self._special = False
+        self._opened = 0.0
+        self._open(truncate=not spec.append)
+        if self._special and spec.rotate is not None:
+            os.close(self._descriptor)
+            raise OutputError(f"cannot rotate {spec.path}: it is not a regular file")
+
+    def _open(self, *, truncate: bool = False) -> None:
+        path = self._spec.path
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+        try:
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+            descriptor = os.open(path, flags, self._spec.mode)
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {_why(error)}") from None
+        os.set_blocking(descriptor, True)  # not blocking was for a FIFO that nobody reads
+        status = os.fstat(descriptor)
+        self._descriptor, self._special = descriptor, not stat.S_ISREG(status.st_mode)
+        self._opened, self._size = time.monotonic(), 0
+        if self._special:
+            return
+        try:
+            if truncate:
+                os.ftruncate(descriptor, 0)
+            elif status.st_size:
+                self._size = status.st_size
+                self._end_torn_line()
+        except OSError as error:
+            os.close(descriptor)
+            raise OutputError(f"cannot write {path}: {_why(error)}") from None
+
+    def _end_torn_line(self) -> None:
+        """A crash may have left a line without its end; it must not swallow the next one."""
+        with open(self._spec.path, "rb") as file:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                os.write(self._descriptor, b"\n")
+                self._size += 1
+
+    def write(self, events: list[Event]) -> int:
+        flat = flatten(events)
+        encode = self._encode
+        lines = [event.encoded or encode(event) for event in flat] if self._plain else [encode(event) for event in flat]
+        if not self._spec.flush and self._spec.rotate is None:
+            data = b"\n".join(lines) + b"\n"
+            return len(events) if self._write_all(data) else self._fall_back(events, lines, data)
+        self._buffer += lines
+        self._arrivals += _arrivals(events)
+        self._buffered += sum(map(len, lines)) + len(lines)
+        if self._spec.flush and self._buffered < _BUFFER:
+            return 0
+        return self.flush()
+
+    def flush(self) -> int:
+        arrived = 0
+        while self._buffer:
+            count = self._fitting()
+            if count == 0:
+                try:
+                    self._rotate()
+                except OutputError as error:
+                    raise OutputError(str(error), delivered=arrived) from None
+                continue
+            lines, arrivals = self._buffer[:count], self._arrivals[:count]
+            del self._buffer[:count], self._arrivals[:count]
+            data = b"\n".join(lines) + b"\n"
+            if not self._write_all(data):
+                self._raise(data, arrivals, arrived)
+            arrived += sum(arrivals)
+        self._buffered = 0
+        return arrived
+
+    def _fitting(self) -> int:
+        """Give how many buffered lines go into the file as it is."""
+        rotate = self._spec.rotate
+        if rotate is None:
+            return len(self._buffer)
+        if rotate.every is not None and self._size and time.monotonic() - self._opened >= rotate.every:
+            return 0
+        if rotate.size is None:
+            return len(self._buffer)
+        size, count = self._size, 0
+        for line in self._buffer:
+            size += len(line) + 1
+            if size > rotate.size and (count or self._size):
+                break
+            count += 1
+        return count
+
+    def _rotate(self) -> None:
+        path, keep = self._spec.path, self._spec.rotate.keep if self._spec.rotate else 0
+        if self._spec.fsync != "never":
+            os.fsync(self._descriptor)
+        os.close(self._descriptor)
+        self._descriptor = -1
+        try:
+            for number in range(keep - 1, 0, -1):
+                if os.path.lexists(f"{path}.{number}"):
+                    os.replace(f"{path}.{number}", f"{path}.{number + 1}")
+            if keep:
+                os.replace(path, f"{path}.1")
+            else:
+                os.unlink(path)
+        except OSError as error:
+            raise OutputError(f"cannot rotate {path}: {_why(error)}") from None
+        self._open()
+
+    def _write_all(self, data: bytes) -> bool:
+        """Write all of it. False when it failed; then `_written` is what arrived and `_error` why."""
+        view = memoryview(data)
+        self._written = 0
+        try:
+            while self._written < len(data):
+                self._written += os.write(self._descriptor, view[self._written :])
+            if self._spec.fsync == "batch" and not self._special:
+                os.fsync(self._descriptor)
+        except OSError as error:
+            self._error = error
+            return False
+        self._size += len(data)
+        return True
+
+    def _fall_back(self, events: list[Event], lines: list[bytes], data: bytes) -> int:
+        self._raise(data, _arrivals(events), 0)
+        return 0
+
+    def _raise(self, data: bytes, arrivals: list[int], before: int) -> None:
+        """Take back a line that was written in part, and say how many events are in the file."""
+        whole = data.rfind(b"\n", 0, self._written) + 1
+        torn = self._written - whole
+        if torn and not self._special:
+            try:
+                os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - torn)
+            except OSError:
+                pass  # the disk is beyond help; the torn line is ended when the file is opened again
+        delivered = before + sum(arrivals[: data.count(b"\n", 0, whole)])
+        raise OutputError(f"cannot write {self._spec.path}: {_why(self._error)}", delivered=delivered)
+
+    def close(self) -> int:
+        if self._descriptor < 0:
+            return 0
+        try:
+            arrived = self.flush()
+            if self._spec.fsync != "never" and not self._special:
+                os.fsync(self._descriptor)
+        except OSError as error:
+            raise OutputError(f"cannot write {self._spec.path}: {_why(error)}") from None
+        finally:
+            self._buffer = []
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
+        return arrived
+
+
+def _arrivals(events: list[Event]) -> list[int]:
+    """Give for each line how many events have arrived with it: a buffer has with the last of its members."""
+    arrivals: list[int] = []
+    for event in events:
+        arrivals += [0] * (len(flatten([event])) - 1) + [1]
+    return arrivals
