@@ -306,9 +306,12 @@ class Nested(Kind):
         return self.spec.schema()
 
 
-def option(kind: Kind, doc: str, default: Any = REQUIRED, *, example: str = "") -> Any:
-    """Declare one option of a Spec: its kind, one sentence about it, and its default."""
-    return dataclasses.field(default=default, metadata={"kind": kind, "doc": doc, "example": example})
+def option(kind: Kind, doc: str, default: Any = REQUIRED, *, example: str = "", key: str = "") -> Any:
+    """Declare one option of a Spec: its kind, one sentence about it, and its default.
+
+    `key` is its name in YAML where the field cannot bear it (``from``).
+    """
+    return dataclasses.field(default=default, metadata={"kind": kind, "doc": doc, "example": example, "key": key})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -343,7 +346,8 @@ class Spec:
     @classmethod
     def options(cls) -> dict[str, dataclasses.Field[Any]]:
         """Give the declared options by name."""
-        return {field.name: field for field in dataclasses.fields(cls) if "kind" in field.metadata}
+        fields = [field for field in dataclasses.fields(cls) if "kind" in field.metadata]
+        return {field.metadata["key"] or field.name: field for field in fields}
 
     @classmethod
     def from_value(cls, value: Any, scope: Scope) -> Self | Any:
@@ -355,7 +359,7 @@ class Spec:
                 return cls()
             # The value itself stands for the option, so a mistake in it is where the value is.
             converted = options[short].metadata["kind"].convert(value, scope)
-            return INVALID if converted is INVALID else cls._build({short: converted}, scope)
+            return INVALID if converted is INVALID else cls._build({options[short].name: converted}, scope)
         if value is None:
             value = {}
         if not isinstance(value, Mapping):
@@ -376,7 +380,7 @@ class Spec:
                 example = f", for example {field.metadata['example']}" if field.metadata["example"] else ""
                 scope.wrong(f"{name!r} is missing: {field.metadata['doc'].rstrip('.')}{example}", on_key=True)
                 wrong = True
-        return INVALID if wrong else cls._build(given, scope)
+        return INVALID if wrong else cls._build({options[key].name: item for key, item in given.items()}, scope)
 
     @classmethod
     def _build(cls, given: dict[str, Any], scope: Scope) -> Self | Any:

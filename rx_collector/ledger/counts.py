@@ -73,7 +73,9 @@ class PipelineLedger:
         self.taken = 0
         self.operators: list[Node] = []
         self.sinks: dict[str, Node] = {}
+        self.boundaries: dict[str, Node] = {}  # the boundary before each sink, by the sink's name
         self.dead_letter: Node | None = None
+        self.dead_letter_boundary: Node | None = None
         #: Names of what feeds it: runners and other pipelines.
         self.sources: list[str] = []
 
@@ -83,13 +85,14 @@ class PipelineLedger:
         self.operators.append(node)
         return node
 
-    def sink(self, name: str) -> Node:
-        """Add the node of a boundary with its sink; a name that is taken gets a number."""
+    def sink(self, name: str) -> tuple[Node, Node]:
+        """Add the nodes of a boundary and of the sink behind it; a name that is taken gets a number."""
         key, number = name, 2
         while key in self.sinks:
             key, number = f"{name}_{number}", number + 1
-        node = self.sinks[key] = Node(key)
-        return node
+        label = f"sinks[{len(self.sinks)}] {key}"
+        self.boundaries[key], self.sinks[key] = Node(f"{label} backpressure"), Node(label)
+        return self.boundaries[key], self.sinks[key]
 
 
 class Ledger:

@@ -147,10 +147,12 @@ def _pipeline(pipeline: PipelineLedger) -> PipelineReport:
             rejected[kind] = rejected.get(kind, 0) + node.rejected
         for reason, count in node.dropped.items():
             dropped[f"{kind}: {reason}"] = dropped.get(f"{kind}: {reason}", 0) + count
-    for name, node in pipeline.sinks.items():
+    for name, node in pipeline.boundaries.items():
         for reason, count in node.dropped.items():
             dropped[f"{name}: {reason}"] = count
-    everything = [*pipeline.operators, *pipeline.sinks.values()]
+    everything = [*pipeline.operators]
+    for name, node in pipeline.sinks.items():
+        everything += [pipeline.boundaries[name], node]
     return PipelineReport(
         taken=pipeline.taken,
         filtered=sum(node.filtered for node in everything),
@@ -176,8 +178,8 @@ def _check_pipelines(ledger: Ledger, final: bool) -> list[str]:
     """At every node the law; at the end also that each node took in what the one before it gave out."""
     wrong = []
     for name, pipeline in ledger.pipelines.items():
-        dead = [pipeline.dead_letter] if pipeline.dead_letter is not None else []
-        for node in [*pipeline.operators, *pipeline.sinks.values(), *dead]:
+        dead = [node for node in (pipeline.dead_letter_boundary, pipeline.dead_letter) if node is not None]
+        for node in [*pipeline.operators, *pipeline.boundaries.values(), *pipeline.sinks.values(), *dead]:
             if node.missing():
                 wrong.append(f"pipeline {name}, {node.name}: {node.missing():+} events have no account")
             if final and node.held():
@@ -186,12 +188,14 @@ def _check_pipelines(ledger: Ledger, final: bool) -> list[str]:
             continue
         flowing = pipeline.taken
         for node in pipeline.operators:
-            if node.taken != flowing:
+            if node.taken != flowing and not node.first:
                 wrong.append(f"pipeline {name}: {flowing} events were sent to {node.name}, it took {node.taken}")
             flowing = node.out
-        for node in pipeline.sinks.values():
+        for key, node in pipeline.boundaries.items():
             if node.taken != flowing:
-                wrong.append(f"pipeline {name}: {flowing} events were sent to sink {node.name}, it took {node.taken}")
+                wrong.append(f"pipeline {name}: {flowing} events were sent to {node.name}, it took {node.taken}")
+            if node.out != pipeline.sinks[key].taken:
+                wrong.append(f"pipeline {name}: {node.out} events left {node.name}, {key} took {pipeline.sinks[key].taken}")
         if pipeline.sources:
             given = sum(_given(ledger, source) for source in pipeline.sources)
             if given != pipeline.taken:

@@ -37,8 +37,9 @@ class Backpressure(BatchOperator):
         if self.capacity <= 0:
             scope.child("capacity").wrong("the capacity is at least 1")
 
-    def attach(self, downstream: BatchObserver, context: Context, node: Node) -> BatchObserver:
+    def attach(
+        self, downstream: BatchObserver, context: Context, node: Node, thread: str = "consumer"
+    ) -> BatchObserver:
+        """Make the boundary and start its consumer; `thread` is the last part of the thread's name."""
         strategy: type[Strategy] = STRATEGIES[self.strategy]
-        boundary = Boundary(strategy(), self.capacity)
-        name = node.name.rpartition(" ")[2] if context.pipeline.name != "stream" else "consumer"
-        return Consumer(boundary, downstream, context, node, name)
+        return Consumer(Boundary(strategy(), self.capacity), downstream, context, node, thread)

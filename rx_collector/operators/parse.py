@@ -71,7 +71,7 @@ class Parse(Stage):
     shorthand: ClassVar[str | None] = "format"
 
     format: Format = option(_FormatKind(), "The format; its own options stand beside it.", example="json")
-    on_error: str = option(  # type: ignore[misc]
+    on_error: str = option(
         Choice("dead_letter", "drop", "keep_raw", "fail"), "What becomes of a text that does not parse.", "dead_letter"
     )
     time: TimeOf | None = option(Nested(TimeOf), "The field that says when it happened.", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -28,6 +29,8 @@ class _Named(Kind):
         module, colon, name = value.partition(":")
         if not colon or not module or not name:
             return scope.wrong(f"{value!r} names no function; write package.module:function")
+        if scope.directory is not None and scope.directory not in sys.path:
+            sys.path.append(scope.directory)  # a module may lie beside the file that names it
         try:
             found = importlib.import_module(module)
         except Exception as error:  # whatever the user's module does when it is imported is the user's mistake
@@ -41,7 +44,7 @@ class _Named(Kind):
         return {"type": "string", "pattern": "^[^:]+:[^:]+$"}
 
 
-@operator("python", summary="An operator written in Python.", example="python: json.tool:main")
+@operator("python", summary="An operator written in Python.", example="python: mypackage.pipes:busy")
 @dataclass(frozen=True)
 class Python(Operator):
     """An operator written in Python: a function that takes a stream and gives one.

@@ -84,6 +84,10 @@ class Child:
         """Begin the stop ladder, once."""
         self._owner.submit(self._begin_stop)
 
+    def kill(self) -> None:
+        """Send SIGKILL to the group now, whatever the ladder says."""
+        self._owner.submit(self._kill)
+
     def output_ended(self) -> None:
         """The reader is at the end of stdout, or gave it up."""
         self._owner.submit(self._on_output_ended)
@@ -139,9 +143,18 @@ class Child:
         rungs: list[tuple[signal.Signals, float]] = [(stop.signal, stop.grace)]
         if stop.signal not in (signal.SIGTERM, signal.SIGKILL):
             rungs.append((signal.SIGTERM, _TERM_GRACE))
-        if stop.signal is not signal.SIGKILL:
+        if stop.signal is signal.SIGKILL:
+            rungs = [(signal.SIGKILL, _KILL_GRACE)]
+        else:
             rungs.append((signal.SIGKILL, _KILL_GRACE))
         self._climb(rungs)
+
+    def _kill(self) -> None:
+        if not self.exited.is_set():
+            self._stopping = True
+            if self._timer is not None:
+                self._timer.cancel()
+            self._climb([(signal.SIGKILL, _KILL_GRACE)])
 
     def _climb(self, rungs: list[tuple[signal.Signals, float]]) -> None:
         if self.exited.is_set():
@@ -150,8 +163,6 @@ class Child:
             self._abandon()
             return
         (number, grace), rest = rungs[0], rungs[1:]
-        if number is signal.SIGKILL and len(rungs) == 1:
-            grace = min(grace, _KILL_GRACE)
         self._signal_group(number)
         if number is not signal.SIGKILL:
             self._signal_group(signal.SIGCONT)  # a stopped process sees no other signal

@@ -48,8 +48,9 @@ class Operator(Spec, ABC):
 class Stage(Operator):
     """An operator that looks at one event at a time and is compiled into the loop of its segment."""
 
-    #: What becomes of an event for which the stage fails: ``dead_letter``, ``drop`` or ``fail``.
-    on_error: ClassVar[str] = "dead_letter"
+    #: What becomes of an event for which the stage fails: ``dead_letter``, ``drop`` or ``fail``. Not annotated, or a
+    #: stage that makes an option of it could not say where among its options it stands.
+    on_error = "dead_letter"
 
     @abstractmethod
     def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:

@@ -1,0 +1,289 @@
+"""The collector: a project while it runs, from opening the sinks to the balance sheet."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from loguru import logger
+
+from rx_collector.errors import OutputError, RxCollectorError
+from rx_collector.event import Event
+from rx_collector.ledger import Ledger, Node, Report
+from rx_collector.operators.python import Python
+from rx_collector.pipeline.parts import DeadLetter, Hub, Limit, Merge, OpenBranch
+from rx_collector.pipeline.project import Project
+from rx_collector.pipeline.spec import PipelineSpec
+from rx_collector.runners.source import RunnerSource
+from rx_collector.runners.supervisor import supervisor
+from rx_collector.stream.eventstream import EventStream, new_run
+from rx_collector.stream.flow import Batch, Connection, Context
+from rx_collector.units import parse_duration
+
+__all__ = ["Collector"]
+
+_AT_ONCE = 2.0  # seconds that what is cut short may take to be gone
+
+
+class _Pipeline:
+    """One pipeline while it runs: the observer at the end of its operators, which feeds its branches and readers."""
+
+    def __init__(self, name: str, spec: PipelineSpec, context: Context) -> None:
+        self.name = name
+        self.spec = spec
+        self.context = context
+        self.branches: list[OpenBranch] = []
+        self.dead_letter: DeadLetter | None = None
+        self.hub = Hub(name)
+        self.error: Exception | None = None
+
+    def on_batch(self, batch: Batch) -> None:
+        for branch in self.branches:
+            branch.consumer.on_batch(batch)
+        self.hub.on_batch(batch)
+
+    def on_error(self, error: Exception) -> None:
+        self.error = error
+        logger.error("{}", error)
+        self._end()
+
+    def on_completed(self) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        for branch in self.branches:
+            branch.consumer.on_completed()
+        if self.dead_letter is not None:
+            self.dead_letter.close()
+        self.hub.on_completed()
+
+    def reject(self, record: Event) -> None:
+        if self.dead_letter is not None:
+            self.dead_letter.reject(record)
+
+    @property
+    def alive(self) -> bool:
+        return self.error is None and (
+            bool(self.hub.observers) or any(branch.end.error is None for branch in self.branches)
+        )
+
+
+class Collector:
+    """Runs a project once.
+
+    `run` blocks; `stop` and `abort` are safe from any thread and from signal handlers, and do not block.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.ledger = Ledger(project.name)
+        self.started = time.monotonic()
+        self._run = new_run()
+        self._news = threading.Event()
+        self._stopping = False
+        self._aborted = False
+        self._pipelines: dict[str, _Pipeline] = {}
+        self._hubs: dict[str, Hub] = {}
+        self._connections: list[Connection] = []
+
+    def stop(self) -> None:
+        """Ask the runners to end; what they have printed is still delivered."""
+        self._stopping = True
+        self._news.set()
+
+    def abort(self) -> None:
+        """End at once: kill the children, drop what waits."""
+        self._aborted = self._stopping = True
+        self._news.set()
+
+    def report(self, exit_code: int = 0, *, final: bool = False) -> Report:
+        """Give the balance sheet as of now."""
+        return Report.of(self.ledger, seconds=time.monotonic() - self.started, exit_code=exit_code, final=final)
+
+    def run(
+        self,
+        *,
+        duration: float | str | None = None,
+        max_events: int | None = None,
+        drain: float | str = "30s",
+        tick: Callable[[], None] | None = None,
+        interval: float = 0.25,
+    ) -> Report:
+        """Run to the end. `tick` is called every `interval` seconds on this thread. Raises OutputError at the start."""
+        deadline = None if duration is None else time.monotonic() + parse_duration(duration)
+        patience = parse_duration(drain)
+        limit = None if max_events is None else Limit(max_events, self.stop)
+        try:
+            self._assemble(limit)
+        except OutputError:
+            self._close_branches()
+            raise
+        self.started = time.monotonic()
+        self._start()
+        self._watch(deadline, patience, tick, interval)
+        return self._finish()
+
+    # Putting it together
+
+    def _assemble(self, limit: Limit | None) -> None:
+        for name in self.project.runners:
+            self._hubs[name] = Hub(name)
+            self.ledger.runner(name)
+        contexts = Context(self.ledger, self.ledger.pipeline(""), self._run, connections=[])
+        del self.ledger.pipelines[""]
+        for name, spec in self.project.pipelines.items():
+            pipeline: _Pipeline
+            context = contexts.for_pipeline(name, lambda record, name=name: self._pipelines[name].reject(record))  # type: ignore[misc]
+            pipeline = self._pipelines[name] = _Pipeline(name, spec, context)
+            context.pipeline.sources = list(spec.sources)
+            self._hubs[name] = pipeline.hub
+        for pipeline in self._pipelines.values():
+            self._open_branches(pipeline)
+        for pipeline in self._pipelines.values():
+            self._connect(pipeline, limit)
+
+    def _open_branches(self, pipeline: _Pipeline) -> None:
+        context = pipeline.context
+        for branch in pipeline.spec.sinks:
+            nodes = context.pipeline.sink(branch.name)
+            name = nodes[1].name.partition(" ")[2]
+            pipeline.branches.append(OpenBranch(branch, nodes, name, context, self._news.set))
+        letter = pipeline.spec.dead_letter
+        if letter is not None:
+            boundary = context.pipeline.dead_letter_boundary = Node("dead_letter backpressure")
+            node = context.pipeline.dead_letter = Node("dead_letter")
+            opened = OpenBranch(letter, (boundary, node), "dead_letter", context, self._news.set)
+            pipeline.dead_letter = DeadLetter(opened, boundary, self.ledger.lock)
+
+    def _connect(self, pipeline: _Pipeline, limit: Limit | None) -> None:
+        spec, context = pipeline.spec, pipeline.context
+        stream = EventStream(Merge(pipeline.name, [self._hubs[source] for source in spec.sources]))
+        for index, placed in enumerate(spec.operators):
+            if isinstance(placed.operator, Python):
+                stream = placed.operator(stream)
+            else:
+                stream = stream.then(placed.operator, f"operators[{index}] {placed.operator.name}", placed.place)
+        stream.connect(pipeline if limit is None else limit.before(pipeline, context), context)
+
+    def _start(self) -> None:
+        """Start the children, now that everything that reads them is connected."""
+        for name, spec in self.project.runners.items():
+            hub = self._hubs[name]
+            readers = [
+                pipeline for pipeline in self._pipelines.values() if name in pipeline.spec.sources
+            ]
+            if not readers:
+                logger.warning("runner {} is read by no pipeline and is not started", name)
+                hub.ended = True
+                continue
+
+            def reject(record: Event, readers: list[_Pipeline] = readers) -> None:
+                for pipeline in readers:
+                    pipeline.reject(record)
+
+            context = Context(self.ledger, readers[0].context.pipeline, self._run, reject=reject)
+            self._connections.append(RunnerSource(name, spec).connect(_Watched(hub, self._news), context))
+
+    # While it runs
+
+    def _branches(self) -> list[OpenBranch]:
+        return [
+            branch
+            for pipeline in self._pipelines.values()
+            for branch in [*pipeline.branches, *([pipeline.dead_letter.branch] if pipeline.dead_letter else [])]
+        ]
+
+    def _watch(
+        self, deadline: float | None, patience: float, tick: Callable[[], None] | None, interval: float
+    ) -> None:
+        """Wait for the end, a signal, a deadline or a failure, and do what each of them asks for."""
+        asked = False
+        give_up: float | None = None
+        waiters = threading.Thread(target=self._wait_for_branches, name="rx-end", daemon=True)
+        waiters.start()
+        while waiters.is_alive():
+            now = time.monotonic()
+            if not self._stopping and not any(pipeline.alive for pipeline in self._pipelines.values()):
+                self._stopping = True  # nobody is left to take what the runners print
+            if deadline is not None and now >= deadline:
+                self._stopping, deadline = True, None
+            if self._stopping and not asked:
+                asked = True
+                for connection in self._connections:
+                    connection.stop()
+            if give_up is None and all(self._hubs[name].ended for name in self.project.runners):
+                give_up = now + patience
+            if self._aborted or (give_up is not None and now >= give_up):
+                if not self._aborted:
+                    logger.error("the sinks did not take all events in time; what is left is dropped and counted")
+                self._aborted = True
+                self._cut_short()
+                waiters.join(_AT_ONCE)
+                break
+            ends = [end for end in (deadline, give_up) if end is not None]
+            wait = min(end - now for end in ends) if ends else None
+            if tick is not None:
+                tick()
+                wait = interval if wait is None else min(wait, interval)
+            self._news.wait(wait)
+            self._news.clear()
+
+    def _wait_for_branches(self) -> None:
+        """Runs on a thread of its own, so that the main thread can sleep until there is news and none is polled for."""
+        for branch in self._branches():
+            branch.consumer.thread.join()
+        for pipeline in self._pipelines.values():
+            pipeline.context.close()
+        self._news.set()
+
+    def _cut_short(self) -> None:
+        for connection in self._connections:
+            connection.dispose()
+        for child in supervisor.children():
+            child.kill()
+        for branch in self._branches():
+            branch.cancel()
+
+    def _close_branches(self) -> None:
+        for branch in self._branches():
+            branch.consumer.on_completed()
+            branch.consumer.thread.join(_AT_ONCE)
+
+    def _finish(self) -> Report:
+        errors: list[Exception] = []
+        for name in self.project.runners:
+            error = self._hubs[name].error
+            if error is not None:
+                logger.error("{}", error)
+                stderr = getattr(error, "stderr", ())
+                for line in stderr if self.project.runners[name].stderr != "log" else ():
+                    logger.error("{} stderr: {}", name, line)
+                errors.append(error)
+        errors += [pipeline.error for pipeline in self._pipelines.values() if pipeline.error is not None]
+        errors += [branch.end.error for branch in self._branches() if branch.end.error is not None]
+        for child in supervisor.children():
+            child.exited.wait(_AT_ONCE)
+        report = self.report(1 if errors or self._aborted else 0, final=True)
+        for line in report.unbalanced:
+            logger.error("the ledger does not balance: {}", line)
+        return report
+
+
+class _Watched:
+    """The observer before a runner's hub: it tells the collector when the runner has ended."""
+
+    def __init__(self, hub: Hub, news: threading.Event) -> None:
+        self._hub = hub
+        self._news = news
+        self.on_batch = hub.on_batch  # the one that is called often goes straight through
+
+    def on_error(self, error: Exception) -> None:
+        if not isinstance(error, RxCollectorError):
+            logger.opt(exception=error).error("{} failed", self._hub.name)
+        self._hub.on_error(error)
+        self._news.set()
+
+    def on_completed(self) -> None:
+        self._hub.on_completed()
+        self._news.set()

@@ -1,0 +1,176 @@
+"""A project: the checked contents of a file, frozen, ready to run; and how a file becomes one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
+from typing import Any
+
+from rx_collector.config.document import Document, read_document
+from rx_collector.config.options import INVALID, Scope, did_you_mean
+from rx_collector.errors import ConfigError, Mistake
+from rx_collector.ledger import Report
+from rx_collector.pipeline.spec import FileSpec, PipelineSpec
+from rx_collector.runners.spec import RunnerSpec
+
+__all__ = ["Project", "load", "merge"]
+
+
+def _as_it_is(text: str) -> str:
+    return text
+
+
+@dataclass(frozen=True)
+class Project:
+    """What a file describes. Change it with `dataclasses.replace` or `with_runner`; run it with `run`."""
+
+    name: str
+    runners: Mapping[str, RunnerSpec]
+    pipelines: Mapping[str, PipelineSpec]
+    description: str = ""
+    #: Hides the values of secret variables in a text.
+    redact: Callable[[str], str] = field(default=_as_it_is, repr=False, compare=False)
+
+    def with_runner(self, name: str, **options: Any) -> Project:
+        """Give the project with other options for one of its runners, for example another ``command``.
+
+        Raises ConfigError for an unknown runner or a wrong option.
+        """
+        if name not in self.runners:
+            raise ConfigError([Mistake(f"no runner {name!r}{did_you_mean(name, self.runners)}", "runners")])
+        return replace(self, runners={**self.runners, name: replace(self.runners[name], **options)})
+
+    def run(
+        self, *, duration: float | str | None = None, max_events: int | None = None, drain: float | str = "30s"
+    ) -> Report:
+        """Run it to its end and give the balance sheet. Blocks; call it from any thread.
+
+        Args:
+            duration: stop after so many seconds (or ``10s``).
+            max_events: stop when so many events have reached the sinks; no more than these do.
+            drain: how long events may take to reach their sinks after the sources have ended.
+
+        Raises OutputError when a sink cannot be opened. What goes wrong later is in the report.
+        """
+        from rx_collector.pipeline.collector import Collector
+
+        return Collector(self).run(duration=duration, max_events=max_events, drain=drain)
+
+
+def load(file: str | os.PathLike[str], environment: Mapping[str, str] | None = None) -> Project:
+    """Read and check a file. Raises ConfigError that holds every mistake in it, in the order of the file.
+
+    `environment` is where ``${NAME}`` is looked up, the process's own unless given.
+    """
+    document = read_document(file, environment)
+    mistakes = list(document.mistakes)
+    directory = os.path.dirname(os.path.abspath(os.fspath(file)))
+    spec: Any = INVALID
+    if isinstance(document.value, Mapping):
+        scope = Scope(document, directory=directory)
+        spec = FileSpec.from_value(document.value, scope)
+        mistakes += scope.mistakes
+        mistakes += _check_sources(document)
+    if mistakes:
+        raise ConfigError(_in_order(mistakes))
+    runners = {
+        name: runner if runner.cwd is not None else replace(runner, cwd=directory)
+        for name, runner in spec.runners.items()
+    }
+    return Project(
+        spec.title or PurePath(file).stem,
+        runners,
+        spec.pipelines,
+        spec.description or "",
+        document.variables.redact,
+    )
+
+
+def _in_order(mistakes: Iterable[Mistake]) -> list[Mistake]:
+    """Sort by place, and say the same thing about the same place once."""
+    unique = {(mistake.line, mistake.column, mistake.message): mistake for mistake in mistakes}
+    return sorted(unique.values(), key=lambda mistake: (mistake.line, mistake.column))
+
+
+def _check_sources(document: Document) -> list[Mistake]:
+    """Check that what `from` names is there, that nothing feeds itself, and that every pipeline leads somewhere.
+
+    It looks at the plain values, so that these mistakes are found beside those that keep a part from being converted.
+    """
+    runners, pipelines = document.value.get("runners"), document.value.get("pipelines")
+    if not isinstance(runners, Mapping) or not isinstance(pipelines, Mapping):
+        return []
+    mistakes = []
+    feeds: dict[str, list[str]] = {}
+    for name, pipeline in pipelines.items():
+        path = ("pipelines", name)
+        if name in runners:
+            mistakes.append(document.mistake(path, f"{name!r} is the name of a runner, too", on_key=True))
+        if not isinstance(pipeline, Mapping):
+            continue
+        sources = pipeline.get("from")
+        listed = sources if isinstance(sources, list) else [sources]
+        feeds[name] = []
+        for index, source in enumerate(listed):
+            at = (*path, "from", index) if isinstance(sources, list) else (*path, "from")
+            if not isinstance(source, str):
+                continue
+            if source not in runners and source not in pipelines:
+                known = did_you_mean(source, [*runners, *pipelines])
+                mistakes.append(document.mistake(at, f"no runner or pipeline {source!r}{known}"))
+            elif source in feeds[name]:
+                mistakes.append(document.mistake(at, f"{source!r} is named twice"))
+            else:
+                feeds[name].append(source)
+    read = {source for sources in feeds.values() for source in sources}
+    for name, pipeline in pipelines.items():
+        if isinstance(pipeline, Mapping) and not pipeline.get("sinks") and name not in read:
+            mistakes.append(
+                document.mistake(("pipelines", name), "it has no sink, and no other pipeline reads it", on_key=True)
+            )
+        cycle = _cycle(name, feeds)
+        if cycle and name == min(cycle):
+            way = " -> ".join([*cycle, cycle[0]])
+            mistakes.append(document.mistake(("pipelines", name, "from"), f"it feeds itself: {way}"))
+    return mistakes
+
+
+def _cycle(name: str, feeds: Mapping[str, list[str]]) -> list[str]:
+    """Give a way from a pipeline over its sources back to itself, if there is one."""
+    ways = [[name]]
+    seen = set()
+    while ways:
+        way = ways.pop()
+        for source in feeds.get(way[-1], ()):
+            if source == name:
+                return way
+            if source not in seen:
+                seen.add(source)
+                ways.append([*way, source])
+    return []
+
+
+def merge(projects: list[Project]) -> Project:
+    """Make one project of several files. Raises ConfigError for a name that two of them use."""
+    if len(projects) == 1:
+        return projects[0]
+    runners: dict[str, RunnerSpec] = {}
+    pipelines: dict[str, PipelineSpec] = {}
+    mistakes = []
+    for project in projects:
+        for name in [*project.runners, *project.pipelines]:
+            if name in runners or name in pipelines:
+                mistakes.append(Mistake(f"the name {name!r} is used by two files", project.name))
+        runners.update(project.runners)
+        pipelines.update(project.pipelines)
+    if mistakes:
+        raise ConfigError(mistakes)
+
+    def redact(text: str) -> str:
+        for project in projects:
+            text = project.redact(text)
+        return text
+
+    return Project("+".join(project.name for project in projects), runners, pipelines, "", redact)

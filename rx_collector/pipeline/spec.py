@@ -1,0 +1,204 @@
+"""The declaration of a file: what stands at its top, in a pipeline, in an operator's and in a sink's item."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from rx_collector.backpressure import STRATEGIES
+from rx_collector.config.options import INVALID, TEXT, Kind, ListOf, MappingOf, Nested, Scope, Spec, did_you_mean, option
+from rx_collector.operators import OPERATORS
+from rx_collector.operators.backpressure import Backpressure
+from rx_collector.runners.spec import RunnerSpec
+from rx_collector.sinks import SINKS, Sink
+from rx_collector.stream.operator import BatchOperator, Operator
+
+__all__ = ["Branch", "FileSpec", "PipelineSpec", "PlacedOperator"]
+
+
+@dataclass(frozen=True)
+class PlacedOperator:
+    """An operator and where it stands (``exec.yaml:12``)."""
+
+    operator: Operator
+    place: str = ""
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A sink, the boundary before it, and its name in the ledger."""
+
+    sink: Sink
+    backpressure: Backpressure
+    name: str
+    place: str = ""
+
+
+def _place(scope: Scope) -> str:
+    if scope.document is None:
+        return ""
+    place = scope.document.places.get(scope.path)
+    return f"{scope.document.file}:{place.key_line}" if place is not None else scope.document.file
+
+
+def _named(names: Mapping[str, Any] | set[str], sort: str, key: str, scope: Scope) -> None:
+    scope.child(key).wrong(f"unknown {sort} {key!r}{did_you_mean(key, names)}", on_key=True)
+
+
+class OperatorItem(Kind):
+    """``{filter: uid > 0}``: one operator by its name."""
+
+    wanted = "an operator such as {filter: uid > 0}"
+
+    @staticmethod
+    def known() -> set[str]:
+        """Give the names of the operators that can stand in `operators`."""
+        return {
+            name
+            for name in OPERATORS
+            if not (issubclass(OPERATORS[name], BatchOperator) and not OPERATORS[name].in_yaml)
+        }
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        if isinstance(value, PlacedOperator):
+            return value
+        if isinstance(value, Operator):
+            return PlacedOperator(value)
+        if isinstance(value, str):
+            value = {value: None}
+            named = scope  # a bare name: a mistake in it is where the name is
+        elif not isinstance(value, Mapping):
+            return self._wanted(value, scope)
+        else:
+            named = scope
+        known = self.known()
+        unknown = [key for key in value if key not in known]
+        for key in unknown:
+            _named(known, "operator", key, scope)
+        if unknown:
+            return INVALID
+        if len(value) != 1:
+            keys = ", ".join(value) or "none"
+            return scope.wrong(f"one operator is wanted in each item, not {len(value)} ({keys}); begin each with '- '")
+        ((name, options),) = value.items()
+        made = OPERATORS[name].from_value(options, named.child(name))
+        return INVALID if made is INVALID else PlacedOperator(made, _place(scope.child(name)))
+
+    def schema(self) -> dict[str, Any]:
+        forms: list[dict[str, Any]] = []
+        for name in sorted(self.known()):
+            component = OPERATORS[name]
+            forms.append(
+                {
+                    "type": "object",
+                    "description": component.summary,
+                    "properties": {name: component.schema()},
+                    "required": [name],
+                    "additionalProperties": False,
+                }
+            )
+        return {"anyOf": forms}
+
+
+class SinkItem(Kind):
+    """``{file: …, backpressure: …}``: one sink by its name, its backpressure, and a name of its own if it likes."""
+
+    wanted = "a sink such as {file: out.ndjson, backpressure: {strategy: block}}"
+
+    def __init__(self, *, strategy_needed: bool = True) -> None:
+        self._strategy_needed = strategy_needed
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        if isinstance(value, Branch):
+            return value
+        if isinstance(value, str):
+            value = {value: None}
+        if not isinstance(value, Mapping):
+            return self._wanted(value, scope)
+        extra = {"backpressure", "name"}
+        names = [key for key in value if key not in extra]
+        wrong = False
+        for key in names:
+            if key not in SINKS:
+                _named({*SINKS, *extra}, "sink", key, scope)
+                wrong = True
+        known = [key for key in names if key in SINKS]
+        if not wrong and len(known) != 1:
+            what = "no sink is named" if not known else f"{len(known)} sinks are named ({', '.join(known)})"
+            scope.wrong(f"{what}; one is wanted in each item, one of {', '.join(SINKS)}")
+            wrong = True
+        backpressure: Any = Backpressure("block")
+        if value.get("backpressure") is not None:
+            backpressure = Backpressure.from_value(value["backpressure"], scope.child("backpressure"))
+        elif self._strategy_needed:
+            choices = ", ".join(STRATEGIES)
+            at = known[0] if known else "sink"
+            scope.wrong(
+                f"{at} does not say what happens when it is slower than its source: "
+                f"add 'backpressure: {{strategy: …}}' with one of {choices}",
+                on_key=True,
+            )
+            wrong = True
+        name = TEXT.convert(value["name"], scope.child("name")) if value.get("name") is not None else None
+        made: Any = INVALID
+        for key in known:
+            made = SINKS[key].from_value(value[key], scope.child(key))
+        if wrong or INVALID in (backpressure, made) or name is INVALID:
+            return INVALID
+        return Branch(made, backpressure, name or made.name, _place(scope.child(known[0])))
+
+    def schema(self) -> dict[str, Any]:
+        forms = []
+        for name in SINKS:
+            properties = {
+                name: SINKS[name].schema(),
+                "backpressure": Backpressure.schema(),
+                "name": {"type": "string", "description": "The name in the ledger; that of the sink unless said."},
+            }
+            forms.append(
+                {
+                    "type": "object",
+                    "description": SINKS[name].summary,
+                    "properties": properties,
+                    "required": [name, "backpressure"] if self._strategy_needed else [name],
+                    "additionalProperties": False,
+                }
+            )
+        return {"anyOf": forms}
+
+
+class _Anything(Kind):
+    pass
+
+
+@dataclass(frozen=True)
+class PipelineSpec(Spec):
+    """One pipeline: where its events come from, what is done with them, where they go."""
+
+    name: ClassVar[str] = "pipeline"
+
+    sources: tuple[str, ...] = option(
+        ListOf(TEXT, single=True, least=1), "The runners and pipelines it reads, merged.", example="[exec]", key="from"
+    )
+    operators: tuple[PlacedOperator, ...] = option(ListOf(OperatorItem()), "What is done with each event, in order.", ())
+    sinks: tuple[Branch, ...] = option(ListOf(SinkItem()), "Where its events go; each gets all of them.", ())
+    dead_letter: Branch | None = option(
+        SinkItem(strategy_needed=False), "Where the records of rejected events go.", None
+    )
+
+
+@dataclass(frozen=True)
+class FileSpec(Spec):
+    """A whole file."""
+
+    name: ClassVar[str] = ""
+
+    title: str | None = option(TEXT, "The name of what this file does; that of the file unless said.", None, key="name")
+    description: str | None = option(TEXT, "What it does, for people.", None)
+    secrets: tuple[str, ...] = option(ListOf(TEXT), "Variables whose values are never shown.", ())
+    runners: Mapping[str, RunnerSpec] = option(MappingOf(Nested(RunnerSpec), least=1), "The programs to start, by name.")
+    pipelines: Mapping[str, PipelineSpec] = option(
+        MappingOf(Nested(PipelineSpec), least=1), "What becomes of what they print, by name."
+    )
+    tests: Any = option(_Anything(), "Tests of the pipelines; read by a later version.", None)
