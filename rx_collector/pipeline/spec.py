@@ -188,7 +188,7 @@ class PipelineSpec(Spec):
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FileSpec(Spec):
     """A whole file."""
 

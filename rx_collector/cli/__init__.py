@@ -1,0 +1,60 @@
+"""The command line, a module a command. A user's mistake prints one line and exits with 2; a bug prints a traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from rx_collector._version import __version__
+from rx_collector.cli.catalogue import describe, list_, schema
+from rx_collector.cli.explain import explain
+from rx_collector.cli.run import run
+from rx_collector.cli.validate import validate
+from rx_collector.errors import ConfigError, RxCollectorError
+
+__all__ = ["main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="rx-collector")
+def cli() -> None:
+    """Start programs that print what they observe, and carry every event to where it is wanted, or say why not.
+
+    \b
+    rx-collector run FILE        run a pipeline; prints a balance sheet of its events at the end
+    rx-collector validate FILE   find every mistake in a file
+    rx-collector list            what a pipeline can be made of
+    """
+
+
+for command in (run, validate, explain, list_, describe, schema):
+    cli.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and exit. Exit codes: 0 done, 1 something failed while running, 2 a mistake of the user."""
+    code = 1
+    try:
+        result = cli.main(args=arguments, prog_name="rx-collector", standalone_mode=False)
+        code = result if isinstance(result, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx is not None else error.message, err=True)
+        code = 2
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context is not None else "rx-collector"
+        click.echo(f"{path}: {' '.join(error.format_message().split())}", err=True)
+        code = 2
+    except ConfigError as error:
+        click.echo(str(error), err=True)
+        code = 2
+    except RxCollectorError as error:
+        click.echo(f"rx-collector: {error}", err=True)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        click.echo("rx-collector: interrupted", err=True)
+    except BrokenPipeError:
+        # Whoever read our output has gone, which is no mistake of anybody; keep the interpreter from flushing into it.
+        sys.stdout = None  # type: ignore[assignment]
+    sys.exit(code)

@@ -1,0 +1,158 @@
+"""``run``: run pipelines and print the balance sheet."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from loguru import logger
+
+from rx_collector.cli.files import load_all
+from rx_collector.cli.sheet import Progress, print_sheet
+from rx_collector.errors import OutputError
+from rx_collector.ledger import Report
+from rx_collector.pipeline.collector import Collector
+from rx_collector.pipeline.project import Project
+from rx_collector.sinks.console import Console
+from rx_collector.units import parse_count, parse_duration
+
+__all__ = ["run"]
+
+
+class _Duration(click.ParamType):
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return parse_duration(float(value) if str(value).replace(".", "", 1).isdigit() else value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class _Count(click.ParamType):
+    name = "count"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            count = parse_count(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if count == 0:
+            self.fail("the count is at least 1", param, ctx)
+        return count
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--duration", type=_Duration(), help="Stop after this long (10s, 5m).")
+@click.option("--max-events", type=_Count(), help="Stop when so many events have reached the sinks.")
+@click.option("--report", type=click.Path(dir_okay=False), help="Write the balance sheet as JSON to this file.")
+@click.option("--drain", type=_Duration(), default="30s", show_default=True, help="How long the sinks may take at the end.")
+@click.option("--quiet", "-q", is_flag=True, help="Only warnings and errors; no table, no progress.")
+@click.option("--verbose", "-v", is_flag=True, help="Everything that is logged.")
+def run(
+    files: tuple[str, ...],
+    duration: float | None,
+    max_events: int | None,
+    report: str | None,
+    drain: float,
+    quiet: bool,
+    verbose: bool,
+) -> int:
+    """Run the pipelines of FILE until their programs end, or until a signal.
+
+    SIGINT or SIGTERM stops the programs, lets their last events arrive, and prints the balance sheet; a second one stops
+    at once. Results go to standard output, all else to standard error. Exits with 1 when something failed or an event has
+    no account.
+    """
+    project = load_all(files)
+    log_to_stderr(project, "DEBUG" if verbose else "WARNING" if quiet else "INFO")
+    if report is not None:
+        _check_writable(report)
+    collector = Collector(project)
+    progress = None
+    if not quiet and sys.stderr.isatty() and not _shows_on_terminal(project):
+        progress = Progress(collector)
+    with _signals(collector):
+        try:
+            sheet = collector.run(
+                duration=duration,
+                max_events=max_events,
+                drain=drain,
+                tick=progress.show if progress is not None else None,
+            )
+        except OutputError as error:
+            sheet = collector.report(1)
+            click.echo(f"rx-collector: {project.redact(str(error))}", err=True)
+            quiet = True
+        finally:
+            if progress is not None:
+                progress.clear()
+    if report is not None:
+        _write(report, sheet)
+    if not quiet:
+        print_sheet(sheet)
+    return sheet.exit_code
+
+
+def log_to_stderr(project: Project, level: str) -> None:
+    """Turn logging on, without the values of secret variables."""
+    logger.remove()
+    logger.configure(patcher=lambda record: record.update(message=project.redact(record["message"])))
+    logger.add(sys.stderr, level=level, format="<dim>{time:HH:mm:ss}</dim> <level>{level: <7}</level> {message}")
+    logger.enable("rx_collector")
+
+
+def _shows_on_terminal(project: Project) -> bool:
+    """Tell whether a console sink writes to the terminal, where progress would come between its lines."""
+    return any(
+        isinstance(branch.sink, Console) and (sys.stdout.isatty() or branch.sink.stream == "stderr")
+        for pipeline in project.pipelines.values()
+        for branch in pipeline.sinks
+    )
+
+
+def _check_writable(path: str) -> None:
+    directory = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(directory) or not os.access(directory, os.W_OK):
+        raise click.BadParameter(f"cannot write {path}", param_hint="--report")
+
+
+def _write(path: str, sheet: Report) -> None:
+    """Write the report whole or not at all."""
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            with open(path, "wb") as file:
+                file.write(sheet.json())
+            return
+        with tempfile.NamedTemporaryFile(dir=os.path.dirname(os.path.abspath(path)), delete=False) as file:
+            file.write(sheet.json())
+        os.replace(file.name, path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {os.strerror(error.errno or 0).lower()}") from None
+
+
+@contextmanager
+def _signals(collector: Collector) -> Iterator[None]:
+    """The first SIGINT or SIGTERM asks for a stop, the second for an end at once."""
+    seen: list[int] = []
+
+    def handle(number: int, frame: object) -> None:
+        seen.append(number)
+        if len(seen) == 1:
+            collector.stop()
+        else:
+            collector.abort()
+
+    old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

@@ -1,0 +1,104 @@
+"""The balance sheet and the progress lines, for eyes."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from rx_collector.ledger import PipelineReport, Report
+from rx_collector.pipeline.collector import Collector
+from rx_collector.units import format_count, format_duration, format_size
+
+__all__ = ["Progress", "print_sheet"]
+
+
+def print_sheet(report: Report) -> None:
+    """Print the balance sheet to standard error."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(file=sys.stderr, highlight=False, width=None if sys.stderr.isatty() else 100)
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column(style="dim")
+    for name, runner in report.runners.items():
+        starts = f", {runner.starts} starts" if runner.starts != 1 else ""
+        table.add_row(f"[bold]runner {name}[/]", "", f"{format_size(runner.bytes)}{starts}")
+        table.add_row("  lines read", format_count(runner.lines), "")
+        for what, count in (
+            ("stderr lines as events", runner.stderr_events),
+            *((f"rejected, {reason.replace('_', ' ')}", count) for reason, count in runner.rejected.items()),
+            *((f"dropped, {reason}", count) for reason, count in runner.dropped.items()),
+        ):
+            if count:
+                table.add_row(f"  {what}", format_count(count), "")
+        notes = [f"{format_count(runner.invalid_utf8)} lines were not UTF-8"] if runner.invalid_utf8 else []
+        notes += [f"{format_count(runner.lost_upstream)} lost before they reached us"] if runner.lost_upstream else []
+        for note in notes:
+            table.add_row("", "", note)
+    for name, pipeline in report.pipelines.items():
+        table.add_row(f"[bold]pipeline {name}[/]", "", "")
+        for what, count in _rows(pipeline):
+            table.add_row(f"  {what}", format_count(count), "")
+        for sink, counts in pipeline.sinks.items():
+            failed = f"[red]{format_count(counts.failed)} failed[/]" if counts.failed else ""
+            table.add_row(f"  delivered to [green]{sink}[/]", format_count(counts.delivered), failed)
+        if pipeline.dead_letter is not None and pipeline.dead_letter.delivered:
+            table.add_row("  records in dead letter", format_count(pipeline.dead_letter.delivered), "")
+    console.print(table)
+    seconds = format_duration(round(report.seconds, 2))
+    if report.balanced:
+        console.print(f"[green]balanced[/]: every event is accounted for, after {seconds}")
+    else:
+        console.print(f"[red bold]not balanced[/] after {seconds}")
+        for line in report.unbalanced:
+            console.print(f"  {line}")
+
+
+def _rows(pipeline: PipelineReport) -> list[tuple[str, int]]:
+    rows = [("in", pipeline.taken)]
+    if pipeline.filtered:
+        rows.append(("filtered", pipeline.filtered))
+    rows += [(f"rejected by {operator}", count) for operator, count in pipeline.rejected.items()]
+    if pipeline.merged or pipeline.made:
+        rows += [("merged", pipeline.merged), ("made", pipeline.made)]
+    rows += [(f"dropped, {reason}", count) for reason, count in pipeline.dropped.items()]
+    return rows
+
+
+class Progress:
+    """One line a pipeline on the terminal, redrawn in place: rate, what was delivered, queues, drops."""
+
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
+        self._drawn = 0
+        self._last: dict[str, tuple[float, int]] = {}
+
+    def show(self) -> None:
+        """Draw the lines as of now."""
+        report = self._collector.report()
+        now = time.monotonic()
+        lines = []
+        for name, pipeline in report.pipelines.items():
+            before, count = self._last.get(name, (now, pipeline.taken))
+            self._last[name] = (now, pipeline.taken)
+            rate = (pipeline.taken - count) / (now - before) if now > before else 0.0
+            held = sum(node.held for node in pipeline.nodes)
+            delivered = ", ".join(f"{sink} {format_count(counts.delivered)}" for sink, counts in pipeline.sinks.items())
+            line = f"{name}: {format_count(round(rate))}/s, in {format_count(pipeline.taken)}, {delivered}"
+            line += f", waiting {format_count(held)}" if held else ""
+            dropped = sum(pipeline.dropped.values())
+            line += f", dropped {format_count(dropped)}" if dropped else ""
+            lines.append(line)
+        self._draw(lines)
+
+    def clear(self) -> None:
+        """Take the lines away."""
+        self._draw([])
+
+    def _draw(self, lines: list[str]) -> None:
+        up = f"\x1b[{self._drawn}A" if self._drawn else ""
+        sys.stderr.write(f"{up}\r\x1b[J" + "".join(f"\x1b[2m{line}\x1b[0m\n" for line in lines))
+        sys.stderr.flush()
+        self._drawn = len(lines)
