@@ -62,7 +62,9 @@ class Lines:
 
     __slots__ = ("first", "lines", "origin", "repaired")
 
-    def __init__(self, lines: list[bytes], first: int, origin: Origin, repaired: dict[int, bytes] | None = None) -> None:
+    def __init__(
+        self, lines: list[bytes], first: int, origin: Origin, repaired: dict[int, bytes] | None = None
+    ) -> None:
         self.lines = lines
         self.first = first
         self.origin = origin

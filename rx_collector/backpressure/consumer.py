@@ -16,9 +16,7 @@ __all__ = ["Consumer"]
 class Consumer(Connection):
     """Stands before a boundary as an observer, and behind it as the thread ``rx-<pipeline>-<name>``."""
 
-    def __init__(
-        self, boundary: Boundary, downstream: BatchObserver, context: Context, node: Node, name: str
-    ) -> None:
+    def __init__(self, boundary: Boundary, downstream: BatchObserver, context: Context, node: Node, name: str) -> None:
         self.boundary = boundary
         self._downstream = downstream
         self._context = context

@@ -56,5 +56,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo("rx-collector: interrupted", err=True)
     except BrokenPipeError:
         # Whoever read our output has gone, which is no mistake of anybody; keep the interpreter from flushing into it.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
     sys.exit(code)

@@ -85,8 +85,10 @@ def _shown(default: Any) -> str:
     if default is None or default == ():
         return "none"
     if isinstance(default, Spec):
-        return "see describe runner" if not default.options() else ", ".join(
-            f"{key}: {_shown(getattr(default, field.name))}" for key, field in default.options().items()
+        return (
+            "see describe runner"
+            if not default.options()
+            else ", ".join(f"{key}: {_shown(getattr(default, field.name))}" for key, field in default.options().items())
         )
     if isinstance(default, bool):
         return str(default).lower()

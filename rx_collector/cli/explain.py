@@ -55,7 +55,11 @@ def _operators(spec: PipelineSpec) -> Iterator[str]:
         if row:
             yield from _segment(row, first)
             row, first = [], False
-        what = "an operator of your own, event by event" if isinstance(placed.operator, Python) else "keeps events between batches"
+        what = (
+            "an operator of your own, event by event"
+            if isinstance(placed.operator, Python)
+            else "keeps events between batches"
+        )
         yield f"    {step}: {what}"
         first = False
     if row:

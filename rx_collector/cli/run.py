@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from loguru import logger
@@ -22,10 +22,13 @@ from rx_collector.pipeline.project import Project
 from rx_collector.sinks.console import Console
 from rx_collector.units import parse_count, parse_duration
 
+if TYPE_CHECKING:
+    from loguru import Record
+
 __all__ = ["run"]
 
 
-class _Duration(click.ParamType):
+class _Duration(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
@@ -35,7 +38,7 @@ class _Duration(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-class _Count(click.ParamType):
+class _Count(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     name = "count"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
@@ -53,7 +56,9 @@ class _Count(click.ParamType):
 @click.option("--duration", type=_Duration(), help="Stop after this long (10s, 5m).")
 @click.option("--max-events", type=_Count(), help="Stop when so many events have reached the sinks.")
 @click.option("--report", type=click.Path(dir_okay=False), help="Write the balance sheet as JSON to this file.")
-@click.option("--drain", type=_Duration(), default="30s", show_default=True, help="How long the sinks may take at the end.")
+@click.option(
+    "--drain", type=_Duration(), default="30s", show_default=True, help="How long the sinks may take at the end."
+)
 @click.option("--quiet", "-q", is_flag=True, help="Only warnings and errors; no table, no progress.")
 @click.option("--verbose", "-v", is_flag=True, help="Everything that is logged.")
 def run(
@@ -104,7 +109,11 @@ def run(
 def log_to_stderr(project: Project, level: str) -> None:
     """Turn logging on, without the values of secret variables."""
     logger.remove()
-    logger.configure(patcher=lambda record: record.update(message=project.redact(record["message"])))
+
+    def redact(record: Record) -> None:
+        record["message"] = project.redact(record["message"])
+
+    logger.configure(patcher=redact)
     logger.add(sys.stderr, level=level, format="<dim>{time:HH:mm:ss}</dim> <level>{level: <7}</level> {message}")
     logger.enable("rx_collector")
 
@@ -131,9 +140,9 @@ def _write(path: str, sheet: Report) -> None:
             with open(path, "wb") as file:
                 file.write(sheet.json())
             return
-        with tempfile.NamedTemporaryFile(dir=os.path.dirname(os.path.abspath(path)), delete=False) as file:
-            file.write(sheet.json())
-        os.replace(file.name, path)
+        with tempfile.NamedTemporaryFile(dir=os.path.dirname(os.path.abspath(path)), delete=False) as whole:
+            whole.write(sheet.json())
+        os.replace(whole.name, path)
     except OSError as error:
         raise OutputError(f"cannot write {path}: {os.strerror(error.errno or 0).lower()}") from None
 

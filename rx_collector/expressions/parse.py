@@ -80,7 +80,9 @@ class Expression:
             source = self.render(scope)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                code = compile(f"def call(event):\n    data = event.data\n    return {source}\n", "<expression>", "exec")
+                code = compile(
+                    f"def call(event):\n    data = event.data\n    return {source}\n", "<expression>", "exec"
+                )
             exec(code, scope.names)
             self._call = scope.names["call"]
         return self._call(event)
@@ -349,7 +351,9 @@ class _Parser:
     def _check_function(self, node: ast.Call, name: ast.Name) -> None:
         function = FUNCTIONS.get(name.id)
         if function is None:
-            as_method = f"; it is a method: write value.{name.id}(…)" if name.id in METHODS else _near(name.id, FUNCTIONS)
+            as_method = (
+                f"; it is a method: write value.{name.id}(…)" if name.id in METHODS else _near(name.id, FUNCTIONS)
+            )
             raise self._error(name, f"unknown function {name.id!r}{as_method}")
         self._check_arguments(node, name.id, function.least, function.most)
         if name.id in PATTERN_FUNCTIONS:

@@ -65,18 +65,31 @@ def _field(data: Any, name: str) -> Any:
 
 
 _INFIX: dict[type[ast.AST], str] = {
-    **{ast.Add: "+", ast.Sub: "-", ast.Div: "/", ast.FloorDiv: "//", ast.RShift: ">>"},
-    **{ast.BitAnd: "&", ast.BitOr: "|", ast.BitXor: "^"},
+    ast.Add: "+",
+    ast.Sub: "-",
+    ast.Div: "/",
+    ast.FloorDiv: "//",
+    ast.RShift: ">>",
+    ast.BitAnd: "&",
+    ast.BitOr: "|",
+    ast.BitXor: "^",
 }
 _GUARDED = {
-    **{ast.Mult: functions.multiply, ast.Mod: functions.modulo},
-    **{ast.Pow: functions.power, ast.LShift: functions.shift_left},
+    ast.Mult: functions.multiply,
+    ast.Mod: functions.modulo,
+    ast.Pow: functions.power,
+    ast.LShift: functions.shift_left,
 }
 _PREFIX: dict[type[ast.AST], str] = {ast.USub: "-", ast.UAdd: "+", ast.Invert: "~", ast.Not: "not "}
 _ORDER: dict[type[ast.AST], str] = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
 _COMPARE: dict[type[ast.AST], str] = {
     **_ORDER,
-    **{ast.Eq: "==", ast.NotEq: "!=", ast.In: "in", ast.NotIn: "not in", ast.Is: "is", ast.IsNot: "is not"},
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+    ast.In: "in",
+    ast.NotIn: "not in",
+    ast.Is: "is",
+    ast.IsNot: "is not",
 }
 
 
@@ -236,14 +249,20 @@ class _Renderer:
             if isinstance(part, ast.FormattedValue):
                 name = self.scope.temporary()
                 values.append(f"({name} := {self.source(part.value)})")
-                conversion = f"!{chr(part.conversion)}" if part.conversion > 0 else ""
+                conversion = {ord("r"): "!r", ord("s"): "!s", ord("a"): "!a"}.get(part.conversion, "")
                 spec = ""
                 if isinstance(part.format_spec, ast.JoinedStr):
-                    spec = ":" + "".join(str(piece.value) for piece in part.format_spec.values)  # type: ignore[attr-defined]
+                    spec = ":" + "".join(
+                        piece.value
+                        for piece in part.format_spec.values
+                        if isinstance(piece, ast.Constant) and isinstance(piece.value, str)
+                    )
                 parts.append(f"{{{name}{conversion}{spec}}}")
             else:
                 assert isinstance(part, ast.Constant)
                 parts.append(f"{{{self.scope.bind(part.value, 'text')}}}")
-        return f'({"".join(f"{value}, " for value in values)}f"{"".join(parts)}")[-1]' if values else (
-            f'f"{"".join(parts)}"'
+        return (
+            f'({"".join(f"{value}, " for value in values)}f"{"".join(parts)}")[-1]'
+            if values
+            else (f'f"{"".join(parts)}"')
         )

@@ -195,7 +195,9 @@ def _check_pipelines(ledger: Ledger, final: bool) -> list[str]:
             if node.taken != flowing:
                 wrong.append(f"pipeline {name}: {flowing} events were sent to {node.name}, it took {node.taken}")
             if node.out != pipeline.sinks[key].taken:
-                wrong.append(f"pipeline {name}: {node.out} events left {node.name}, {key} took {pipeline.sinks[key].taken}")
+                wrong.append(
+                    f"pipeline {name}: {node.out} events left {node.name}, {key} took {pipeline.sinks[key].taken}"
+                )
         if pipeline.sources:
             given = sum(_given(ledger, source) for source in pipeline.sources)
             if given != pipeline.taken:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from rx_collector.config.expression import Evaluation
 from rx_collector.config.registry import import_all
+from rx_collector.expressions.option import Evaluation
 from rx_collector.stream.operator import OPERATORS, BatchOperator, Operator, Stage
 
 import_all(__name__, list(__path__))

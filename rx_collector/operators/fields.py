@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rx_collector.config.expression import LITERAL_EXPRESSION, Evaluation
 from rx_collector.config.options import TEXT, ListOf, MappingOf, option
+from rx_collector.expressions.option import LITERAL_EXPRESSION, Evaluation
 from rx_collector.stream.operator import Stage, operator
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from rx_collector.config.expression import EXPRESSION, Evaluation
 from rx_collector.config.options import option
 from rx_collector.expressions import Expression
+from rx_collector.expressions.option import EXPRESSION, Evaluation
 from rx_collector.stream.operator import Stage, operator
 
 if TYPE_CHECKING:
@@ -31,7 +31,13 @@ class Filter(Stage):
     where: Evaluation = option(EXPRESSION, "The condition.", example="uid != 0")
 
     def needs(self) -> frozenset[str] | None:
-        if isinstance(self.where, Expression) and self.where.metas <= {"line", "runner", "source", "incarnation", "pid"}:
+        if isinstance(self.where, Expression) and self.where.metas <= {
+            "line",
+            "runner",
+            "source",
+            "incarnation",
+            "pid",
+        }:
             return self.where.fields
         return None
 

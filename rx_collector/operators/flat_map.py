@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rx_collector.config.expression import EXPRESSION, Evaluation
 from rx_collector.config.options import option
 from rx_collector.event import Event
+from rx_collector.expressions.option import EXPRESSION, Evaluation
 from rx_collector.stream.operator import Stage, operator
 
 if TYPE_CHECKING:

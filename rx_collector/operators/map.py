@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rx_collector.config.expression import EXPRESSION, Evaluation
 from rx_collector.config.options import option
 from rx_collector.event import Event
 from rx_collector.expressions import Expression
+from rx_collector.expressions.option import EXPRESSION, Evaluation
 from rx_collector.stream.operator import Stage, operator
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Map(Stage):
 
     shorthand: ClassVar[str | None] = "to"
 
-    to: Evaluation = option(EXPRESSION, "The new payload.", example='\'{"who": comm}\'')
+    to: Evaluation = option(EXPRESSION, "The new payload.", example="'{\"who\": comm}'")
 
     def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
         if isinstance(self.to, Expression):

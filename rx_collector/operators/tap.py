@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from loguru import logger
 
-from rx_collector.config.expression import EXPRESSION, Evaluation
 from rx_collector.config.options import option
 from rx_collector.expressions import Expression
+from rx_collector.expressions.option import EXPRESSION, Evaluation
 from rx_collector.stream.operator import Stage, operator
 
 if TYPE_CHECKING:

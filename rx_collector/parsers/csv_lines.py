@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -45,12 +46,18 @@ class Csv(Format):
 
     def parser(self) -> TextParser:
         separator = self.separator or self.default_separator
-        types, quoting = self.types or {}, csv.QUOTE_NONE if separator == "\t" else csv.QUOTE_MINIMAL
+        types = self.types or {}
+
+        def rows(text: str) -> Iterator[list[str]]:
+            if separator == "\t":
+                return csv.reader([text], delimiter=separator, strict=True, quoting=csv.QUOTE_NONE)
+            return csv.reader([text], delimiter=separator, strict=True)
+
         named: dict[tuple[str, int], list[str]] = {}
 
         def parse(text: str, origin: Origin) -> dict[str, Any] | None:
             try:
-                row = next(csv.reader([text], delimiter=separator, strict=True, quoting=quoting), [])
+                row = next(rows(text), [])
             except csv.Error as error:
                 raise ParseError(f"not {self.name}: {error}") from None
             columns: Any = self.columns

@@ -20,7 +20,7 @@ _ESCAPED = {"n": "\n", "t": "\t", "r": "\r"}
 
 @format(
     "logfmt",
-    summary="Pairs such as level=info msg=\"it is up\".",
+    summary='Pairs such as level=info msg="it is up".',
     example="parse: {format: logfmt, types: {pid: int}}",
 )
 @dataclass(frozen=True)

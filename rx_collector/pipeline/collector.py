@@ -170,9 +170,7 @@ class Collector:
         """Start the children, now that everything that reads them is connected."""
         for name, spec in self.project.runners.items():
             hub = self._hubs[name]
-            readers = [
-                pipeline for pipeline in self._pipelines.values() if name in pipeline.spec.sources
-            ]
+            readers = [pipeline for pipeline in self._pipelines.values() if name in pipeline.spec.sources]
             if not readers:
                 logger.warning("runner {} is read by no pipeline and is not started", name)
                 hub.ended = True
@@ -194,9 +192,7 @@ class Collector:
             for branch in [*pipeline.branches, *([pipeline.dead_letter.branch] if pipeline.dead_letter else [])]
         ]
 
-    def _watch(
-        self, deadline: float | None, patience: float, tick: Callable[[], None] | None, interval: float
-    ) -> None:
+    def _watch(self, deadline: float | None, patience: float, tick: Callable[[], None] | None, interval: float) -> None:
         """Wait for the end, a signal, a deadline or a failure, and do what each of them asks for."""
         asked = False
         give_up: float | None = None

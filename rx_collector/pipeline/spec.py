@@ -7,12 +7,23 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from rx_collector.backpressure import STRATEGIES
-from rx_collector.config.options import INVALID, TEXT, Kind, ListOf, MappingOf, Nested, Scope, Spec, did_you_mean, option
+from rx_collector.config.options import (
+    INVALID,
+    TEXT,
+    Kind,
+    ListOf,
+    MappingOf,
+    Nested,
+    Scope,
+    Spec,
+    did_you_mean,
+    option,
+)
 from rx_collector.operators import OPERATORS
 from rx_collector.operators.backpressure import Backpressure
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.sinks import SINKS, Sink
-from rx_collector.stream.operator import BatchOperator, Operator
+from rx_collector.stream.operator import Operator
 
 __all__ = ["Branch", "FileSpec", "PipelineSpec", "PlacedOperator"]
 
@@ -54,11 +65,7 @@ class OperatorItem(Kind):
     @staticmethod
     def known() -> set[str]:
         """Give the names of the operators that can stand in `operators`."""
-        return {
-            name
-            for name in OPERATORS
-            if not (issubclass(OPERATORS[name], BatchOperator) and not OPERATORS[name].in_yaml)
-        }
+        return {name for name in OPERATORS if OPERATORS[name].in_yaml}
 
     def convert(self, value: Any, scope: Scope) -> Any:
         if isinstance(value, PlacedOperator):
@@ -181,7 +188,9 @@ class PipelineSpec(Spec):
     sources: tuple[str, ...] = option(
         ListOf(TEXT, single=True, least=1), "The runners and pipelines it reads, merged.", example="[exec]", key="from"
     )
-    operators: tuple[PlacedOperator, ...] = option(ListOf(OperatorItem()), "What is done with each event, in order.", ())
+    operators: tuple[PlacedOperator, ...] = option(
+        ListOf(OperatorItem()), "What is done with each event, in order.", ()
+    )
     sinks: tuple[Branch, ...] = option(ListOf(SinkItem()), "Where its events go; each gets all of them.", ())
     dead_letter: Branch | None = option(
         SinkItem(strategy_needed=False), "Where the records of rejected events go.", None
@@ -197,7 +206,9 @@ class FileSpec(Spec):
     title: str | None = option(TEXT, "The name of what this file does; that of the file unless said.", None, key="name")
     description: str | None = option(TEXT, "What it does, for people.", None)
     secrets: tuple[str, ...] = option(ListOf(TEXT), "Variables whose values are never shown.", ())
-    runners: Mapping[str, RunnerSpec] = option(MappingOf(Nested(RunnerSpec), least=1), "The programs to start, by name.")
+    runners: Mapping[str, RunnerSpec] = option(
+        MappingOf(Nested(RunnerSpec), least=1), "The programs to start, by name."
+    )
     pipelines: Mapping[str, PipelineSpec] = option(
         MappingOf(Nested(PipelineSpec), least=1), "What becomes of what they print, by name."
     )

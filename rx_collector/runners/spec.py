@@ -188,9 +188,7 @@ class RunnerSpec(Spec):
     success_codes: tuple[int, ...] = option(ListOf(_ExitCode(), single=True), "Exit codes that mean success.", (0,))
     max_line: int = option(SIZE, "The longest line, in bytes.", 1 << 20)
     overlong: str = option(Choice("reject", "truncate"), "What becomes of a longer line.", "reject")
-    stderr: str = option(
-        Choice("log", "events", "drop"), "Where standard error goes; it is read in any case.", "log"
-    )
+    stderr: str = option(Choice("log", "events", "drop"), "Where standard error goes; it is read in any case.", "log")
     output: str = option(
         Choice("pipe", "pty"), "What standard output is; pty for programs that block-buffer into a pipe.", "pipe"
     )
@@ -209,7 +207,9 @@ class RunnerSpec(Spec):
         if self.timeout is not None and self.timeout <= 0:
             scope.child("timeout").wrong("the time-out must be longer than nothing")
         if self.every is not None and self.restart.when != "never":
-            scope.child("every").wrong("a command that is run every so often is started again anyway; leave 'restart' out")
+            scope.child("every").wrong(
+                "a command that is run every so often is started again anyway; leave 'restart' out"
+            )
 
     def argv(self) -> list[str]:
         """Give the argument vector to execute."""

@@ -372,7 +372,9 @@ def _why_not(error: OSError | ValueError, spec: RunnerSpec, environment: dict[st
     command = spec.argv()[0]
     if isinstance(error, ValueError):
         return f"cannot start {command!r}: {error}"
-    path = os.path.join(spec.cwd or "", command) if "/" in command else shutil.which(command, path=environment.get("PATH"))
+    path = (
+        os.path.join(spec.cwd or "", command) if "/" in command else shutil.which(command, path=environment.get("PATH"))
+    )
     if error.errno == errno.ENOENT:
         if path is not None and os.path.exists(path):
             return f"cannot start {command!r}: the interpreter its first line names was not found"

@@ -9,7 +9,7 @@ from rx_collector.config.registry import import_all
 from rx_collector.sinks.base import SINKS, Sink, Writer
 from rx_collector.sinks.callback import Callback as callback  # noqa: N813
 from rx_collector.sinks.console import Console as console  # noqa: N813
-from rx_collector.sinks.exec import Exec as exec  # noqa: A004, N813
+from rx_collector.sinks.exec import Exec as exec  # noqa: N813
 from rx_collector.sinks.file import File as file  # noqa: N813
 from rx_collector.sinks.null import Null as null  # noqa: N813
 

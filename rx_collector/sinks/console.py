@@ -15,7 +15,7 @@ from rx_collector.config.options import BOOLEAN, Choice, option
 from rx_collector.errors import OutputError
 from rx_collector.event import Event
 from rx_collector.sinks.base import Sink, Writer, sink
-from rx_collector.sinks.descriptor import Cancelled, CancellableWriter
+from rx_collector.sinks.descriptor import CancellableWriter, Cancelled
 from rx_collector.sinks.format import encoder, flatten
 
 __all__ = ["Console"]
@@ -108,7 +108,9 @@ class _ConsoleWriter(Writer):
 
 def _neutral(text: str) -> str:
     """Show control characters as escapes."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}" if ord(found[0]) < 256 else f"\\u{ord(found[0]):04x}", text)
+    return _CONTROL.sub(
+        lambda found: f"\\x{ord(found[0]):02x}" if ord(found[0]) < 256 else f"\\u{ord(found[0]):04x}", text
+    )
 
 
 class _Pretty:

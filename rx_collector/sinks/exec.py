@@ -15,7 +15,7 @@ from rx_collector.config.options import BOOLEAN, DURATION, PATH, TEXT, Either, L
 from rx_collector.errors import OutputError
 from rx_collector.event import Event
 from rx_collector.sinks.base import Sink, Writer, sink
-from rx_collector.sinks.descriptor import Cancelled, CancellableWriter
+from rx_collector.sinks.descriptor import CancellableWriter, Cancelled
 from rx_collector.sinks.format import FORMATS, encoder, flatten
 
 __all__ = ["Exec"]

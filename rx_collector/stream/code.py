@@ -17,9 +17,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from rx_collector.config.expression import Evaluation
 from rx_collector.event import Event, from_json, from_message
 from rx_collector.expressions import Expression
+from rx_collector.expressions.option import Evaluation
 
 if TYPE_CHECKING:
     from rx_collector.stream.operator import Stage
@@ -156,7 +156,9 @@ class SegmentCode:
         else:
             where = ["event.origin", "event.line"]
             time, part = "time_ns" if self.has_time else "event._time_ns", self.part or "event.part"
-        payload = {"message": "from_message", "json": "from_json", "local": "data", "event": "event._data"}[self.payload]
+        payload = {"message": "from_message", "json": "from_json", "local": "data", "event": "event._data"}[
+            self.payload
+        ]
         raw, encoded = ("raw", "raw") if self.envelope == "lines" else ("event.raw", "event.encoded")
         arguments = [payload, raw if self.pristine else "None", *where]
         tail = [encoded if self.pristine and self.encoded else "None", time, part or '""']

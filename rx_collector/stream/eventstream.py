@@ -115,9 +115,7 @@ class EventStream(reactivex.Observable[Event]):
 def _groups(steps: Sequence[Step]) -> list[range]:
     """Give the index ranges of what is attached as one: rows of stages, and each batch operator alone."""
     ranges = []
-    indices = groupby(
-        range(len(steps)), key=lambda index: -1 if isinstance(steps[index].operator, Stage) else index
-    )
+    indices = groupby(range(len(steps)), key=lambda index: -1 if isinstance(steps[index].operator, Stage) else index)
     for _, members in indices:
         row = list(members)
         ranges.append(range(row[0], row[-1] + 1))
@@ -161,7 +159,9 @@ class ForeignNode(Node):
 class _SingleEvents:
     """Hands the events of batches to an Rx observer one by one, and stops in the middle of a batch when disposed."""
 
-    def __init__(self, observer: abc.ObserverBase[Event], node: ForeignNode, context: Context, owns_context: bool) -> None:
+    def __init__(
+        self, observer: abc.ObserverBase[Event], node: ForeignNode, context: Context, owns_context: bool
+    ) -> None:
         self._observer = observer
         self._node = node
         self._context = context
@@ -183,7 +183,9 @@ class _SingleEvents:
                 on_next(event)
         except Exception as error:
             # Rx has no signal for an observer that throws; letting it travel would kill the source's thread.
-            logger.opt(exception=error).error("an observer of {} failed; it is unsubscribed", self._context.pipeline.name)
+            logger.opt(exception=error).error(
+                "an observer of {} failed; it is unsubscribed", self._context.pipeline.name
+            )
             self.dispose()
         finally:
             with self._context.ledger.lock:

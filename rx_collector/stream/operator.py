@@ -37,6 +37,8 @@ class Operator(Spec, ABC):
     summary: ClassVar[str] = ""
     #: A whole example for `describe`, in YAML: one item of `operators`.
     example: ClassVar[str] = ""
+    #: False for those that YAML reaches in another way (backpressure and sinks).
+    in_yaml: ClassVar[bool] = True
 
     def __call__(self, source: reactivex.Observable[Any]) -> EventStream:
         from rx_collector.stream.eventstream import EventStream
@@ -64,9 +66,6 @@ class Stage(Operator):
 @dataclass(frozen=True)
 class BatchOperator(Operator):
     """An operator that receives batches of events and sends batches on, when and on which thread it likes."""
-
-    #: False for those that YAML reaches in another way (backpressure and sinks).
-    in_yaml: ClassVar[bool] = True
 
     @abstractmethod
     def attach(self, downstream: BatchObserver, context: Context, node: Node) -> BatchObserver:

@@ -188,7 +188,7 @@ class SegmentObserver:
         batch = self._batch
         takes: Literal["lines", "events"] = "lines" if isinstance(batch, Lines) else "events"
         segment = self._segments[takes]
-        index = segment.stage_of(error, segment.run.__code__)  # type: ignore[attr-defined]
+        index = segment.stage_of(error, segment.run.__code__)
         step = segment.steps[index]
         stage = step.operator
         assert isinstance(stage, Stage)

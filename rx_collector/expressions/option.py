@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rx_collector.config.options import INVALID, Kind, Scope, plainly
-from rx_collector.expressions import Expression, ExpressionError, parse_expression
+from rx_collector.expressions.errors import ExpressionError
+from rx_collector.expressions.parse import Expression, parse_expression
 
 if TYPE_CHECKING:
     from rx_collector.event import Event

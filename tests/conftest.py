@@ -1,0 +1,62 @@
+"""What every test has to leave behind: no thread of ours, no child, no file descriptor."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+CHILDREN = Path(__file__).parent / "children"
+
+
+def wait_until(condition: Callable[[], bool], what: str, deadline: float = 10.0) -> None:
+    """Wait for a condition that another thread or process brings about."""
+    end = time.monotonic() + deadline
+    pause = threading.Event()
+    while not condition():
+        if time.monotonic() > end:
+            pytest.fail(f"{what}: not within {deadline} s")
+        pause.wait(0.002)
+
+
+def child(name: str, *arguments: object) -> list[str]:
+    """The argv of one of the programs in tests/children."""
+    return [sys.executable, "-S", "-E", str(CHILDREN / f"{name}.py"), *map(str, arguments)]
+
+
+def children_of_this_process() -> list[int]:
+    found = []
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            found += [int(pid) for pid in (task / "children").read_text().split()]
+        except OSError:
+            continue
+    return found
+
+
+def descriptors() -> set[str]:
+    names = set()
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            names.add(f"{name} -> {os.readlink(f'/proc/self/fd/{name}')}")
+        except OSError:
+            continue
+    return names
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    before, there = descriptors(), set(children_of_this_process())
+    yield
+
+    def threads() -> list[str]:
+        return [thread.name for thread in threading.enumerate() if thread.name.startswith("rx-")]
+
+    wait_until(lambda: not threads(), f"threads are left: {threads()}")
+    wait_until(lambda: set(children_of_this_process()) <= there, "children are left")
+    wait_until(lambda: descriptors() <= before, f"descriptors are left: {descriptors() - before}")
