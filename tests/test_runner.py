@@ -252,10 +252,10 @@ def test_stderr_as_events() -> None:
 # Stopping
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["deaf"], ["forks", "wait"], ["forks", "exit"]])
 def test_the_ladder_reaches_the_whole_group(arguments: list[str]) -> None:
     runner = rx.runner(*child(*arguments), stop={"signal": "SIGINT", "grace": "50ms"}, name="x")
-    # SIGTERM's own two seconds are skipped by asking for SIGKILL second: only the last rung can end the deaf one.
     collected = Collected(runner)
     assert collected.first.wait(10)
     (running,) = supervisor.children()
@@ -308,23 +308,28 @@ def test_dispose_in_the_middle_of_a_batch() -> None:
     collected = Collected(rx.runner("seq", "1000000000"), more)
     holder.append(collected)
     ready.set()
+    wait_until(lambda: len(collected.events) >= 3, "three events")
     wait_until(lambda: not supervisor.children(), "the child is gone")
     assert len(collected.events) == 3
     assert not collected.done.is_set()
 
 
 def test_take_three_of_a_billion() -> None:
-    begun = time.monotonic()
+    begun = time.monotonic()  # a billion lines take minutes
     assert len(rx.runner("seq", "1000000000").pipe(ops.take(3), ops.to_list()).run()) == 3
     wait_until(lambda: not supervisor.children(), "the child is gone")
     assert time.monotonic() - begun < 10
 
 
-def test_an_observer_that_raises_ends_its_subscription_and_kills_no_thread(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_observer_that_raises_ends_its_subscription_and_kills_no_thread() -> None:
+    seen = threading.Event()
+
     def fails(event: rx.Event) -> None:
+        seen.set()
         raise StopIteration
 
     rx.runner("seq", "1000000000").subscribe(fails)
+    assert seen.wait(10)
     wait_until(lambda: not supervisor.children(), "the child is gone")
 
 

@@ -260,6 +260,7 @@ class _Renderer:
                 parts.append(f"{{{name}{conversion}{spec}}}")
             else:
                 assert isinstance(part, ast.Constant)
+                assert isinstance(part.value, str)
                 parts.append(f"{{{self.scope.bind(part.value, 'text')}}}")
         return (
             f'({"".join(f"{value}, " for value in values)}f"{"".join(parts)}")[-1]'
