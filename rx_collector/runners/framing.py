@@ -1,130 +1,98 @@
-"""Framing: how a stream of bytes becomes lines.
-
-No Python code runs for a single line on the common path: a block of lines is split, checked and cleaned as a whole, and
-only a block that holds something odd is looked at line by line.
-"""
+"""Framing: how a stream of bytes becomes lines."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
-__all__ = ["LineFramer", "Overlong", "Row", "repair"]
+__all__ = ["LineFramer", "Overlong", "repair"]
 
-_MOST_KEPT: Final = 64 * 1024  # of an overlong line, for its rejected record
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Lines that follow each other, without their ends. `valid` means: all of them are valid UTF-8."""
-
-    lines: list[bytes]
-    valid: bool
+_MOST_KEPT = 64 * 1024  # of an overlong line, for its dead letter
 
 
 @dataclass(frozen=True, slots=True)
 class Overlong:
-    """A line that was longer than allowed: its length in bytes, and how it begins (at most 64 KiB)."""
+    """A line that was longer than allowed: its length in bytes and how it begins."""
 
     length: int
     head: bytes
 
 
 class LineFramer:
-    """Splits chunks into lines, and holds at most about `max_line` bytes whatever comes.
+    """Splits chunks into lines, holding at most about `max_line` bytes whatever comes.
 
-    A line ends with a newline or with the stream; a carriage return at its end is taken off, and empty lines are lines.
-    One longer than `max_line` bytes becomes an `Overlong`, or with `truncate` a line of its first `max_line` bytes (less
-    what would be half a character); what follows its newline is read as usual. Not safe to share between threads.
+    A line ends with a newline, with or without a carriage return before it, or at the end of the stream. One that is
+    longer than `max_line` becomes an `Overlong`, or with `truncate` its first `max_line` bytes, and what follows its
+    newline is read as usual.
     """
 
     def __init__(self, max_line: int, *, truncate: bool = False) -> None:
         self._max_line = max_line
         self._truncate = truncate
-        self._kept = max_line if truncate else min(max_line, _MOST_KEPT)
-        self._rest = bytearray()  # of the line that has no end yet
-        self._skipped = 0  # the length so far of an overlong line that has no end yet
+        self._parts: list[bytes] = []  # of the line that has no end yet
+        self._size = 0
+        self._skipped: int | None = None  # the length so far of an overlong line that has no end yet
 
-    def feed(self, chunk: bytes) -> list[Row | Overlong]:
-        """Take a chunk; give the lines that ended in it, in order, each overlong one in its place between the rows."""
-        out: list[Row | Overlong] = []
-        start = 0
-        if self._skipped:
+    def feed(self, chunk: bytes) -> list[list[bytes] | Overlong]:
+        """Take a chunk; give rows of lines, with each overlong line in its place between them."""
+        out: list[list[bytes] | Overlong] = []
+        if self._skipped is not None:
             end = chunk.find(b"\n")
             if end < 0:
                 self._skipped += len(chunk)
                 return out
-            self._skipped += end
-            self._end_overlong(out)
-            start = end + 1
-        end = chunk.rfind(b"\n", start)
+            out.append(self._end_overlong(self._skipped + end))
+            chunk = chunk[end + 1 :]
+        end = chunk.rfind(b"\n")
         if end >= 0:
-            block = memoryview(chunk)[start:end]
-            self._split(b"".join((self._rest, block)) if self._rest else bytes(block), out)
-            self._rest.clear()
-            start = end + 1
-        if start < len(chunk):
-            self._rest += memoryview(chunk)[start:]
-            if len(self._rest) > self._max_line + 1:  # one more, which may be a carriage return
-                self._skipped = len(self._rest)
-                del self._rest[self._kept :]
+            block = b"".join([*self._parts, chunk[:end]]) if self._parts else chunk[:end]
+            self._split(block, out)
+            chunk = chunk[end + 1 :]
+            self._parts, self._size = [], 0
+        if chunk:
+            self._parts.append(chunk)
+            self._size += len(chunk)
+            if len(self._parts) > 1024:  # a child that writes byte by byte
+                self._parts = [b"".join(self._parts)]
+            if self._size > self._max_line + 1:  # one more for a carriage return
+                self._skipped = self._size
+                self._parts = [b"".join(self._parts)[: max(self._max_line if self._truncate else 0, _MOST_KEPT)]]
         return out
 
-    def end(self) -> list[Row | Overlong]:
+    def end(self) -> list[list[bytes] | Overlong]:
         """The stream has ended: give its last line, if it had no newline."""
-        out: list[Row | Overlong] = []
-        if self._skipped:
-            self._end_overlong(out)
-        elif self._rest:
-            self._split(bytes(self._rest), out)
-            self._rest.clear()
+        out: list[list[bytes] | Overlong] = []
+        if self._skipped is not None:
+            out.append(self._end_overlong(self._skipped))
+        elif self._parts:
+            self._split(b"".join(self._parts), out)
+            self._parts, self._size = [], 0
         return out
 
-    def _end_overlong(self, out: list[Row | Overlong]) -> None:
-        head = bytes(self._rest)
-        self._add_overlong(self._skipped, head, out)
-        self._rest.clear()
-        self._skipped = 0
+    def _end_overlong(self, length: int) -> list[bytes] | Overlong:
+        head = self._parts[0] if self._parts else b""
+        self._parts, self._size, self._skipped = [], 0, None
+        return [_whole(head[: self._max_line])] if self._truncate else Overlong(length, head[:_MOST_KEPT])
 
-    def _add_overlong(self, length: int, line: bytes, out: list[Row | Overlong]) -> None:
-        if self._truncate:
-            head = _whole(line[: self._max_line])
-            out.append(Row([head], _is_utf8(head)))
-        else:
-            out.append(Overlong(length, line[: self._kept]))
-
-    def _split(self, block: bytes, out: list[Row | Overlong]) -> None:
-        """Split what stands before a newline, or before the end of the stream."""
-        if b"\r" in block:
-            block = block.replace(b"\r\n", b"\n")
-            if block.endswith(b"\r"):
-                block = block[:-1]
-        valid = _is_utf8(block)
+    def _split(self, block: bytes, out: list[list[bytes] | Overlong]) -> None:
         lines = block.split(b"\n")
+        if b"\r" in block:
+            lines = [line[:-1] if line.endswith(b"\r") else line for line in lines]
         if len(block) <= self._max_line or max(map(len, lines)) <= self._max_line:
-            out.append(Row(lines, valid))
+            out.append(lines)
             return
         row: list[bytes] = []
         for line in lines:
             if len(line) <= self._max_line:
                 row.append(line)
-                continue
-            if row:
-                out.append(Row(row, valid))
-                row = []
-            self._add_overlong(len(line), line, out)
+            elif self._truncate:
+                row.append(_whole(line[: self._max_line]))
+            else:
+                if row:
+                    out.append(row)
+                    row = []
+                out.append(Overlong(len(line), line[:_MOST_KEPT]))
         if row:
-            out.append(Row(row, valid))
-
-
-def _is_utf8(block: bytes) -> bool:
-    if block.isascii():
-        return True
-    try:
-        block.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+            out.append(row)
 
 
 def _whole(line: bytes) -> bytes:
@@ -139,16 +107,24 @@ def _whole(line: bytes) -> bytes:
     return line
 
 
-def repair(lines: list[bytes], first: int) -> tuple[list[bytes], dict[int, bytes]]:
-    """Put U+FFFD where a line is not UTF-8.
-
-    Gives the lines, all valid, and by line number (that of the first is `first`) those that were changed, as they came.
-    """
+def repair(lines: list[bytes], first: int) -> tuple[list[bytes], dict[int, bytes] | None]:
+    """Replace what is not UTF-8 by U+FFFD. Gives the lines and, by line number, those that were changed, as they came."""
+    block = b"\n".join(lines)
+    if block.isascii():
+        return lines, None
+    try:
+        block.decode()
+    except UnicodeDecodeError:
+        pass
+    else:
+        return lines, None
     repaired: dict[int, bytes] = {}
     mended = []
     for number, line in enumerate(lines, first):
-        if not _is_utf8(line):
+        try:
+            line.decode()
+        except UnicodeDecodeError:
             repaired[number] = line
             line = line.decode("utf-8", "replace").encode()
         mended.append(line)
-    return mended, repaired
+    return mended, repaired or None
