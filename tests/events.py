@@ -73,7 +73,9 @@ class Result:
         return [event.data for event in self.events]
 
 
-def run(*operators: Any, lines: list[str | bytes] | None = None, events: list[Any] | None = None, **options: Any) -> Result:
+def run(
+    *operators: Any, lines: list[str | bytes] | None = None, events: list[Any] | None = None, **options: Any
+) -> Result:
     """Send lines, or events with these payloads, through operators. The ledger must balance at every node."""
     batch: Batch
     if lines is not None:
@@ -91,7 +93,7 @@ def run_batches(batches: list[Batch], *operators: Any, scheduler: Any = None, er
     stream = EventStream(Given(batches, error))
     for operator in operators:
         stream = operator(stream)
-    stream.connect(result, context)
+    EventStream.of(stream).connect(result, context)
     context.close()
     result.report = Report.of(context.ledger, seconds=0, exit_code=0)
     assert result.report.balanced, result.report.unbalanced

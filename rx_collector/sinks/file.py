@@ -120,6 +120,8 @@ class _FileWriter(Writer):
         try:
             os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
             descriptor = os.open(path, flags, self._spec.mode)
+        except FileExistsError:
+            raise OutputError(f"cannot write {path}: a part of its path is not a directory") from None
         except OSError as error:
             raise OutputError(f"cannot write {path}: {_why(error)}") from None
         os.set_blocking(descriptor, True)  # not blocking was for a FIFO that nobody reads

@@ -135,7 +135,9 @@ def test_a_full_disk_leaves_whole_lines_and_says_how_many(tmp_path: Path, small_
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     mount = tmp_path / "disk"
     mount.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(mount)], capture_output=True, check=False)
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(mount)], capture_output=True, check=False
+    )
     if made.returncode:
         pytest.skip("a small tmpfs cannot be mounted here: it needs root")
     yield mount

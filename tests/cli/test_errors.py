@@ -1,0 +1,169 @@
+"""Bad input, each with its one line and its exit code, through the real command."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+GOOD = """\
+name: good
+runners:
+  numbers: {command: [seq, "5"]}
+pipelines:
+  all:
+    from: numbers
+    operators:
+      - filter: int(message) > 2
+    sinks:
+      - file: out.ndjson
+        backpressure: {strategy: block}
+"""
+
+
+def command(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "rx_collector", *arguments],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+CASES = {
+    "missing file": (None, "x.yaml:1:1: no such file"),
+    "empty file": ("", "x.yaml:1:1: the file is empty"),
+    "a list": ("- a\n", "x.yaml:1:1: a mapping is wanted at the top, not a list"),
+    "a tab": ("runners:\n\tx: 1\n", "x.yaml:2:1: a tab cannot indent; use spaces"),
+    "unknown operator": (
+        GOOD.replace("- filter:", "- filtr:"),
+        "x.yaml:8:9: pipelines.all.operators[0].filtr: unknown operator 'filtr', did you mean 'filter'?",
+    ),
+    "unknown key": (GOOD.replace("name:", "nmae:"), "x.yaml:1:1: nmae: unknown key 'nmae', did you mean 'name'?"),
+    "duplicate key": (GOOD + "name: again\n", "x.yaml:12:1: name: duplicate key 'name', first used in line 1"),
+    "sink without strategy": (
+        GOOD.replace("        backpressure: {strategy: block}\n", ""),
+        "x.yaml:10:9: pipelines.all.sinks[0]: file does not say what happens when it is slower than its source: "
+        "add 'backpressure: {strategy: …}' with one of block, drop_oldest, drop_newest",
+    ),
+    "a pipeline that feeds itself": (
+        GOOD.replace("from: numbers", "from: all"),
+        "x.yaml:6:11: pipelines.all.from: it feeds itself: all -> all",
+    ),
+    "unknown source": (
+        GOOD.replace("from: numbers", "from: [number]"),
+        "x.yaml:6:12: pipelines.all.from[0]: no runner or pipeline 'number', did you mean 'numbers'?",
+    ),
+    "expression with a syntax error": (
+        GOOD.replace("int(message) > 2", "int(message) = 2"),
+        "x.yaml:8:30: pipelines.all.operators[0].filter: syntax error: write '==' to compare",
+    ),
+    "forbidden name": (
+        GOOD.replace("int(message) > 2", "message.__class__ == 2"),
+        "x.yaml:8:17: pipelines.all.operators[0].filter: the attribute '__class__' is not allowed: it begins with '_'",
+    ),
+    "unset variable": (
+        GOOD.replace("out.ndjson", "${RX_TEST_UNSET:?say where to write}"),
+        "x.yaml:10:15: pipelines.all.sinks[0].file: ",
+    ),
+    "wrong size": (
+        GOOD.replace("out.ndjson", "{path: o, rotate: 3XB}"),
+        "x.yaml:10:33: pipelines.all.sinks[0].file.rotate: '3XB' is not a size; write 64KiB or 100MB",
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("verb", ["run", "validate"])
+def test_a_wrong_file(tmp_path: Path, name: str, verb: str) -> None:
+    text, message = CASES[name]
+    if text is not None:
+        (tmp_path / "x.yaml").write_text(text)
+    result = command(verb, "x.yaml", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    lines = result.stderr.splitlines()
+    assert lines[0].startswith(message)
+    assert len(lines) == 1
+    assert not (tmp_path / "out.ndjson").exists()
+
+
+@pytest.mark.slow
+def test_every_mistake_in_one_go(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(
+        GOOD.replace("name:", "nmae:").replace("- filter:", "- filtr:").replace("strategy: block", "strategy: blok")
+    )
+    result = command("validate", "x.yaml", cwd=tmp_path)
+    assert [line.split(": ")[0] for line in result.stderr.splitlines()] == ["x.yaml:1:1", "x.yaml:8:9", "x.yaml:11:34"]
+
+
+RUNNING = {
+    "unwritable output": (
+        GOOD.replace("out.ndjson", "/proc/nothing/out"),
+        1,
+        "rx-collector: all, file: cannot write /proc/",
+    ),
+    "a directory as output": (
+        GOOD.replace("out.ndjson", "/tmp"),
+        1,
+        "rx-collector: all, file: cannot write /tmp: is a dir",
+    ),
+    "disk full": (GOOD.replace("out.ndjson", "/dev/full"), 1, "cannot write /dev/full: no space left on device"),
+    "a directory as command": (GOOD.replace('[seq, "5"]', "[/tmp]"), 1, "cannot start '/tmp': it is a directory"),
+    "missing command": (GOOD.replace('[seq, "5"]', "[no-such-thing]"), 1, "command not found: 'no-such-thing'"),
+    "failing command": (GOOD.replace('[seq, "5"]', '[sh, -c, "exit 3"]'), 1, "numbers: exited with code 3"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RUNNING)
+def test_what_goes_wrong_while_running(tmp_path: Path, name: str) -> None:
+    text, code, message = RUNNING[name]
+    (tmp_path / "x.yaml").write_text(text)
+    result = command("run", "x.yaml", "--quiet", "--report", "r.json", cwd=tmp_path)
+    assert result.returncode == code
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert (report["exit_code"], report["balanced"]) == (1, True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["rum"], "rx-collector: No such command 'rum'. Did you mean 'run'?"),
+        (["run"], "rx-collector run: Missing argument 'FILE...'."),
+        (["run", "x.yaml", "--duration", "soon"], "'soon' is not a duration"),
+        (["run", "x.yaml", "--max-events", "0"], "the count is at least 1"),
+        (["run", "x.yaml", "--report", "/nowhere/r.json"], "cannot write /nowhere/r.json"),
+        (["describe", "filtr"], "nothing is named 'filtr', did you mean 'filter'?"),
+    ],
+)
+def test_a_wrong_command_line(tmp_path: Path, arguments: list[str], message: str) -> None:
+    (tmp_path / "x.yaml").write_text(GOOD)
+    result = command(*arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_a_secret_is_never_shown(tmp_path: Path) -> None:
+    text = GOOD.replace('[seq, "5"]', '[sh, -c, "echo $0 >&2; exit 1", "${API_TOKEN}"]').replace(
+        "int(message) > 2", 'message == "${API_TOKEN}" + 1'
+    )
+    (tmp_path / "x.yaml").write_text(text)
+    for verb in ("explain", "validate", "run"):
+        result = command(verb, "x.yaml", cwd=tmp_path, API_TOKEN="hunter2-hunter2")
+        assert "hunter2" not in result.stdout + result.stderr
+    assert "***" in result.stderr

@@ -1,0 +1,218 @@
+"""The command as a user meets it: what it prints, when it ends, what it leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.test_errors import GOOD, command
+from tests.conftest import wait_until
+
+pytestmark = pytest.mark.slow
+
+ENDLESS = GOOD.replace('[seq, "5"]', '[sh, -c, "i=0; while :; do i=$((i+1)); echo $i; done"]')
+
+
+def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "rx_collector", "run", *arguments],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def session(leader: int) -> list[int]:
+    """Processes whose parent is this one."""
+    found = []
+    for directory in Path("/proc").iterdir():
+        if directory.name.isdigit():
+            try:
+                fields = (directory / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[1]) == leader:
+                found.append(int(directory.name))
+    return found
+
+
+def sheet(directory: Path) -> Any:
+    return json.loads((directory / "r.json").read_text())
+
+
+def test_run_prints_a_balance_sheet_and_writes_the_report(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(GOOD)
+    result = command("run", "x.yaml", "--report", "r.json", cwd=tmp_path)
+    assert result.returncode == 0
+    assert result.stdout == ""
+    assert (tmp_path / "out.ndjson").read_text() == '{"message":"3"}\n{"message":"4"}\n{"message":"5"}\n'
+    assert "balanced: every event is accounted for" in result.stderr
+    report = sheet(tmp_path)
+    assert (report["version"], report["name"], report["balanced"], report["exit_code"]) == (1, "good", True, 0)
+    runner = report["runners"]["numbers"]
+    assert runner["starts"] == 1
+    assert {key: runner["exits"][0][key] for key in ("incarnation", "code", "signal")} == {
+        "incarnation": 1,
+        "code": 0,
+        "signal": None,
+    }
+    assert (runner["bytes"], runner["lines"], runner["stderr_lines"], runner["invalid_utf8"]) == (10, 5, 0, 0)
+    assert (runner["rejected"], runner["lost_upstream"]) == ({"line_too_long": 0}, 0)
+    pipeline = report["pipelines"]["all"]
+    assert (pipeline["in"], pipeline["filtered"], pipeline["rejected"], pipeline["dropped"]) == (5, 2, {}, {})
+    delivered = pipeline["sinks"]["file"]
+    assert (delivered["delivered"], delivered["failed"], delivered["retried"]) == (3, 0, 0)
+    assert [node["node"] for node in pipeline["nodes"]][0] == "operators[0] filter"
+    for node in pipeline["nodes"]:
+        gone = node["out"] + node["filtered"] + node["dropped"] + node["rejected"] + node["merged"] + node["held"]
+        assert node["in"] + node["made"] == gone
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_middle_drains_and_balances(tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "x.yaml").write_text(ENDLESS)
+    process = start("x.yaml", "--report", "r.json", cwd=tmp_path)
+    out = tmp_path / "out.ndjson"
+    wait_until(lambda: out.exists() and out.stat().st_size > 1000, "events arrive", 20)
+    children = session(process.pid)
+    assert children
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 0, stderr
+    report = sheet(tmp_path)
+    assert report["balanced"]
+    lines = out.read_text().splitlines()
+    assert [int(json.loads(line)["message"]) for line in lines] == list(range(3, len(lines) + 3))
+    assert report["runners"]["numbers"]["lines"] == len(lines) + 2
+    for child in children:
+        assert not Path(f"/proc/{child}").exists()
+
+
+def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
+    text = ENDLESS.replace("      - file: out.ndjson", "      - exec: {command: [sleep, '3600'], grace: 1ms}")
+    (tmp_path / "x.yaml").write_text(text)
+    process = start("x.yaml", "--report", "r.json", cwd=tmp_path)
+    wait_until(lambda: len(session(process.pid)) == 2, "both children run", 20)
+    process.send_signal(signal.SIGINT)
+    wait_until(lambda: len(session(process.pid)) < 2, "the source is stopped", 20)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 1, stderr
+    assert sheet(tmp_path)["balanced"], stderr
+
+
+def test_a_sink_that_hangs_is_given_up_after_the_drain_time(tmp_path: Path) -> None:
+    text = GOOD.replace('[seq, "5"]', '[seq, "1000000"]').replace(
+        "      - file: out.ndjson", "      - exec: {command: [sleep, '3600'], grace: 1ms}"
+    )
+    (tmp_path / "x.yaml").write_text(text)
+    process = start("x.yaml", "--duration", "300ms", "--drain", "200ms", "--report", "r.json", cwd=tmp_path)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 1, stderr
+    report = sheet(tmp_path)
+    assert report["balanced"], stderr
+    pipeline = report["pipelines"]["all"]
+    lost = sum(pipeline["dropped"].values()) + pipeline["sinks"]["exec"]["failed"]
+    assert lost == pipeline["in"] - pipeline["filtered"] - pipeline["sinks"]["exec"]["delivered"] > 0
+
+
+def test_duration(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(GOOD.replace('[seq, "5"]', "[sleep, '3600']"))
+    result = command("run", "x.yaml", "--duration", "100ms", "--report", "r.json", cwd=tmp_path)
+    assert result.returncode == 0
+    assert 0.1 <= sheet(tmp_path)["seconds"] < 10
+
+
+def test_max_events(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(ENDLESS)
+    result = command("run", "x.yaml", "--max-events", "1_000", "--report", "r.json", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "out.ndjson").read_text().count("\n") == 1000
+    report = sheet(tmp_path)
+    assert report["balanced"]
+    assert report["pipelines"]["all"]["sinks"]["file"]["delivered"] == 1000
+
+
+def test_a_closed_reader_ends_the_run_with_one_line(tmp_path: Path) -> None:
+    text = ENDLESS.replace("- file: out.ndjson", "- console: ndjson")
+    (tmp_path / "x.yaml").write_text(text)
+    script = f"{sys.executable} -m rx_collector run x.yaml -q --report r.json | head -n 3"
+    result = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+    assert result.stdout.count("\n") == 3
+    assert result.stderr.count("\n") == 1
+    assert "stdout was closed by its reader" in result.stderr
+    assert sheet(tmp_path)["balanced"]
+
+
+def test_two_files_in_one_run(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(GOOD)
+    (tmp_path / "y.yaml").write_text(
+        GOOD.replace("numbers", "others").replace("  all:", "  more:").replace("out.nd", "more.nd")
+    )
+    assert command("run", "x.yaml", "y.yaml", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "more.ndjson").read_text() == (tmp_path / "out.ndjson").read_text()
+    result = command("run", "x.yaml", "x.yaml", cwd=tmp_path)
+    assert (result.returncode, "is used by two files" in result.stderr) == (2, True)
+
+
+def test_relative_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "data").write_text("7\n")
+    (tmp_path / "below" / "x.yaml").write_text(GOOD.replace('[seq, "5"]', "[cat, data]"))
+    assert command("run", "below/x.yaml", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "below" / "out.ndjson").read_text() == '{"message":"7"}\n'
+
+
+def test_list_describe_schema_explain(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(GOOD)
+    listed = command("list", cwd=tmp_path).stdout
+    names = [line.split()[0] for line in listed.splitlines() if line.startswith(" ")]
+    assert {"parse", "filter", "buffer", "json", "block", "file"} <= set(names)
+    for name in [*names, "runner", "pipeline", "expressions"]:
+        assert command("describe", name, cwd=tmp_path).returncode == 0, name
+    explained = command("explain", "x.yaml", cwd=tmp_path).stdout
+    assert "for raw in batch.lines:" in explained
+    assert "# operators[0] filter (x.yaml:8)" in explained
+    assert "boundary block, at most 10,000 events in flight" in explained
+    assert json.loads(command("schema", cwd=tmp_path).stdout)["type"] == "object"
+
+
+def test_start_up_is_quick(tmp_path: Path) -> None:
+    """Ratios to a bare interpreter, so that a slow machine does not fail it: 150 ms here were some ten times that."""
+    import time
+
+    def best(*arguments: str) -> float:
+        times = []
+        for _ in range(5):
+            begun = time.perf_counter()
+            subprocess.run([sys.executable, "-X", "dev=0", *arguments], check=True, capture_output=True, cwd=tmp_path)
+            times.append(time.perf_counter() - begun)
+        return min(times)
+
+    bare = best("-c", "import asyncio, subprocess, typing")
+    assert best("-c", "import rx_collector") < 6 * bare
+    assert best("-m", "rx_collector", "--help") < 8 * bare
+
+
+def test_an_os_exit_of_nothing_is_left(tmp_path: Path) -> None:
+    """At a normal end of the interpreter, children that nobody stopped are stopped."""
+    script = (
+        "import rx_collector as rx, threading\n"
+        "first = threading.Event()\n"
+        "rx.runner('sh', '-c', 'echo $$; exec sleep 3600').subscribe(lambda e: (print(e['message'], flush=True), first.set()))\n"
+        "first.wait(10)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    assert result.returncode == 0, result.stderr
+    pid = int(result.stdout)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)

@@ -1,0 +1,228 @@
+"""Files loaded, changed and run from Python; the captures; the schema."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+import rx_collector as rx
+from rx_collector.pipeline.spec import FileSpec
+from tests.cli.test_errors import CASES, GOOD
+
+CAPTURES = Path(__file__).parent.parent / "captures"
+
+
+def load(directory: Path, text: str, **environment: str) -> rx.Project:
+    (directory / "x.yaml").write_text(text)
+    return rx.load(directory / "x.yaml", environment)
+
+
+def test_load_change_and_run(tmp_path: Path) -> None:
+    project = load(tmp_path, GOOD).with_runner("numbers", command=["seq", "7"])
+    report = project.run()
+    assert report.pipelines["all"].sinks["file"].delivered == 5
+    with pytest.raises(rx.ConfigError, match="did you mean 'numbers'"):
+        project.with_runner("number")
+
+
+REPLAY = """
+runners:
+  replay: {{command: [cat, {capture}]}}
+pipelines:
+  p:
+    from: replay
+    operators:
+      - parse: {format}
+      - set: {{seen: true}}
+    sinks:
+      - file: out.ndjson
+        backpressure: block
+    dead_letter: {{file: dead.ndjson}}
+"""
+
+
+@pytest.mark.parametrize("capture", sorted(CAPTURES.glob("*.*")), ids=lambda path: path.name)
+@pytest.mark.parametrize("format", ["json", "text"])
+def test_every_capture_goes_through(tmp_path: Path, capture: Path, format: str) -> None:
+    report = load(tmp_path, REPLAY.format(capture=capture, format=format)).run()
+    content = capture.read_bytes()
+    assert report.balanced
+    assert report.exit_code == 0
+    runner, pipeline = report.runners["replay"], report.pipelines["p"]
+    unterminated = 0 if content.endswith(b"\n") else 1
+    assert runner.lines == content.count(b"\n") + unterminated == pipeline.taken
+    assert runner.bytes == len(content)
+    bad = {}
+    for number, line in enumerate(content.splitlines() if b"\r" not in content else content.split(b"\n"), 1):
+        try:
+            json_object = json.loads(line.decode("utf-8", "replace"))
+            if not isinstance(json_object, dict):
+                raise ValueError
+        except ValueError:
+            bad[number] = line
+    delivered = [json.loads(line) for line in (tmp_path / "out.ndjson").read_text().splitlines()]
+    assert all(one["seen"] is True for one in delivered)
+    letters = (tmp_path / "dead.ndjson").read_text().splitlines()
+    if format == "text":
+        assert (len(delivered), letters) == (runner.lines, [])
+        return
+    records = [json.loads(line) for line in letters]
+    assert [record["line"] for record in records] == [number for number in bad if number <= runner.lines]
+    assert all(record["reason"] == "parse" for record in records)
+    assert len(delivered) + len(records) == runner.lines
+
+
+def test_fan_out_merge_and_chain(tmp_path: Path) -> None:
+    text = """
+runners:
+  a: {command: [seq, "1000"]}
+  b: {command: [seq, "500"]}
+pipelines:
+  both:
+    from: [a, b]
+    operators: [{map: int(message)}, {filter: this % 2 == 0}]
+    sinks:
+      - file: one
+        backpressure: block
+      - file: two
+        name: second
+        backpressure: {strategy: block, capacity: 1}
+  chained:
+    from: [both, b]
+    operators:
+      - buffer: {count: 100}
+    sinks:
+      - null:
+        backpressure: block
+"""
+    report = load(tmp_path, text).run()
+    assert report.balanced, report.unbalanced
+    both, chained = report.pipelines["both"], report.pipelines["chained"]
+    assert (both.taken, both.filtered) == (1500, 750)
+    assert {name: sink.delivered for name, sink in both.sinks.items()} == {"file": 750, "second": 750}
+    assert (chained.taken, chained.merged, chained.made) == (1250, 1250, 13)
+    assert sorted(map(int, (tmp_path / "one").read_text().split())) == sorted([*range(2, 1001, 2), *range(2, 501, 2)])
+    assert (tmp_path / "two").read_text() == (tmp_path / "one").read_text()
+
+
+def test_a_failing_sink_ends_its_own_branch_only(tmp_path: Path) -> None:
+    text = GOOD.replace('[seq, "5"]', '[seq, "100000"]') + "      - file: /dev/full\n        backpressure: block\n"
+    report = load(tmp_path, text).run()
+    sinks = report.pipelines["all"].sinks
+    assert report.exit_code == 1
+    assert report.balanced, report.unbalanced
+    assert sinks["file"].delivered == 99_998
+    assert sinks["file_2"].delivered == 0
+    assert sinks["file_2"].failed + report.pipelines["all"].dropped["file_2: sink failed"] == 99_998
+
+
+def test_on_error_fail_ends_the_pipeline_and_balances(tmp_path: Path) -> None:
+    text = GOOD.replace("- filter: int(message) > 2", "- parse: {format: json, on_error: fail}").replace(
+        '[seq, "5"]', """[sh, -c, "echo '{}'; echo bad; seq 100000"]"""
+    )
+    report = load(tmp_path, text).run()
+    assert (report.exit_code, report.balanced) == (1, True)
+    assert (tmp_path / "out.ndjson").read_text() == "{}\n"
+
+
+def test_an_overlong_line_goes_to_the_dead_letter(tmp_path: Path) -> None:
+    text = GOOD.replace('{command: [seq, "5"]}', """{command: [sh, -c, "echo 7; echo 1234567890"], max_line: 5}""")
+    report = load(tmp_path, text + "    dead_letter: {file: dead}\n").run()
+    assert report.balanced, report.unbalanced
+    assert report.runners["numbers"].rejected == {"line_too_long": 1}
+    record = json.loads((tmp_path / "dead").read_text())
+    assert (record["reason"], record["line"], record["raw"]) == ("line_too_long", 2, "1234567890")
+
+
+def test_python_operator_from_a_module_beside_the_file(tmp_path: Path) -> None:
+    (tmp_path / "my_operators_for_a_test.py").write_text(
+        "import reactivex.operators as ops\n"
+        "from rx_collector import operators as op\n"
+        "double = op.map(lambda e: int(e['message']) * 2)\n"
+        "def last_two(stream):\n    return stream.pipe(ops.take_last(2))\n"
+    )
+    text = GOOD.replace(
+        "- filter: int(message) > 2",
+        "- python: my_operators_for_a_test:double\n      - python: my_operators_for_a_test:last_two\n      - map: this + 1",
+    )
+    report = load(tmp_path, text).run()
+    assert report.balanced, report.unbalanced
+    assert (tmp_path / "out.ndjson").read_text() == "9\n11\n"
+
+
+def test_variables_are_put_in_after_parsing(tmp_path: Path) -> None:
+    text = GOOD.replace(
+        "- filter: int(message) > 2", '- set: {host: "${NAME}", n: 1}\n      - filter: host == "${NAME}"'
+    )
+    name = "x: {a: [1]}\n- \"' + str(1) + '"
+    load(tmp_path, text, NAME=name).run()
+    assert json.loads((tmp_path / "out.ndjson").read_text().splitlines()[0]) == {"message": "1", "host": name, "n": 1}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_wrong_files_give_every_mistake_as_an_error(tmp_path: Path, name: str) -> None:
+    text, message = CASES[name]
+    if text is None:
+        return
+    with pytest.raises(rx.ConfigError) as caught:
+        load(tmp_path, text)
+    assert message.removeprefix("x.yaml") in str(caught.value)
+    assert all(mistake.line >= 1 and mistake.column >= 1 for mistake in caught.value.mistakes)
+
+
+def test_schema() -> None:
+    schema = FileSpec.schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    from rx_collector.config.document import parse_document
+
+    good: Any = parse_document(GOOD).value
+    jsonschema.validate(good, schema)
+    for name in ("unknown operator", "unknown key", "sink without strategy"):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(parse_document(str(CASES[name][0])).value, schema)
+
+
+@pytest.mark.slow
+def test_two_million_lines_in_bounded_memory(tmp_path: Path) -> None:
+    """RSS of the collector's own process, sampled at its end: the peak of all it ever had."""
+    import subprocess
+    import sys
+
+    script = f"""
+import resource, sys
+import rx_collector as rx
+report = rx.load({str(tmp_path / "x.yaml")!r}).run()
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(report.runners["big"].lines, report.pipelines["p"].sinks["file"].delivered, report.balanced, peak)
+"""
+    (tmp_path / "make.py").write_text(
+        "import sys\n"
+        'row = \'{"timestamp":%d,"event":"%s","comm":"bash","pid":%d,"ppid":1,"filename":"/usr/bin/x"}\\n\'\n'
+        "for block in range(2000):\n"
+        "    sys.stdout.write(''.join(row % (n, 'EXEC' if n % 3 == 0 else 'EXIT', n) for n in range(1000)))\n"
+    )
+    (tmp_path / "x.yaml").write_text(
+        f"""
+runners:
+  big: {{command: [{sys.executable}, make.py]}}
+pipelines:
+  p:
+    from: big
+    operators:
+      - parse: json
+      - filter: event == "EXEC"
+      - set: {{seen: true}}
+    sinks:
+      - file: out.ndjson
+        backpressure: block
+"""
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=True)
+    lines, delivered, balanced, peak = done.stdout.split()
+    assert (lines, delivered, balanced) == ("2000000", "668000", "True")
+    assert (tmp_path / "out.ndjson").read_bytes().count(b"\n") == 668_000
+    assert int(peak) < 60 * 1024
