@@ -23,6 +23,7 @@ from rx_collector.units import parse_duration
 
 __all__ = ["Collector"]
 
+_WHILE_STOPPING = 0.05  # seconds between two looks at the children that were asked to end
 _AT_ONCE = 2.0  # seconds that what is cut short may take to be gone
 
 
@@ -208,7 +209,7 @@ class Collector:
                 asked = True
                 for connection in self._connections:
                     connection.stop()
-            if give_up is None and all(self._hubs[name].ended for name in self.project.runners):
+            if give_up is None and self._sources_are_over(asked):
                 give_up = now + patience
             if self._aborted or (give_up is not None and now >= give_up):
                 if not self._aborted:
@@ -219,11 +220,19 @@ class Collector:
                 break
             ends = [end for end in (deadline, give_up) if end is not None]
             wait = min(end - now for end in ends) if ends else None
+            if asked and give_up is None:
+                wait = _WHILE_STOPPING if wait is None else min(wait, _WHILE_STOPPING)
             if tick is not None:
                 tick()
                 wait = interval if wait is None else min(wait, interval)
             self._news.wait(wait)
             self._news.clear()
+
+    def _sources_are_over(self, asked: bool) -> bool:
+        """Nothing more comes from the children. A reader may still have lines that a full boundary keeps it from sending."""
+        if all(self._hubs[name].ended for name in self.project.runners):
+            return True
+        return asked and not any(child.running for child in supervisor.children())
 
     def _wait_for_branches(self) -> None:
         """Runs on a thread of its own, so that the main thread can sleep until there is news and none is polled for."""

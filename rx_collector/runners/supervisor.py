@@ -80,6 +80,11 @@ class Child:
         self._stopping = False
         self._timer: Timer | None = None
 
+    @property
+    def running(self) -> bool:
+        """Whether the process itself still runs; others of its group may, when it does not."""
+        return not self._leader_gone
+
     def stop(self) -> None:
         """Begin the stop ladder, once."""
         self._owner.submit(self._begin_stop)

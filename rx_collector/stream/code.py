@@ -61,6 +61,7 @@ class SegmentCode:
 
     def __init__(self, source: Literal["lines", "events"]) -> None:
         self.names: dict[str, Any] = {"Event": Event, "from_message": from_message, "from_json": from_json}
+        self.states: list[tuple[str, str, bool]] = []  # what held true where each stage begins, for its dead letters
         self.lines: list[tuple[str, int]] = []  # with the index of the stage that wrote them
         self.stage = -1
         self.counters: list[tuple[str, int, str]] = []  # variable, stage, what it counts
@@ -81,6 +82,11 @@ class SegmentCode:
         self.peek: dict[str, str] | None = None  # fields that were decoded ahead of the payload
 
     # Writing
+
+    def begin(self, stage: int) -> None:
+        """Begin the next stage."""
+        self.stage = stage
+        self.states.append((self.envelope, self.payload, self.pristine))
 
     def write(self, text: str) -> None:
         """Add a line, indented for where we are."""

@@ -45,12 +45,14 @@ class Segment:
         source: str,
         stage_of_line: Sequence[int],
         counters: Sequence[tuple[int, str]],
+        states: Sequence[tuple[str, str, bool]],
         run: Callable[[Any, Callable[[Exception, dict[str, Any]], bool]], tuple[list[Event], tuple[int, ...]]],
     ) -> None:
         self.steps = tuple(steps)
         self.takes = takes
         self.source = source
         self.counters = tuple(counters)
+        self.states = tuple(states)
         self.run = run
         self._stage_of_line = tuple(stage_of_line)
 
@@ -71,7 +73,7 @@ def compile_segment(steps: Sequence[Step], takes: Literal["lines", "events"]) ->
     for index, (step, stage) in enumerate(zip(steps, stages, strict=True)):
         if not isinstance(stage, Stage):
             raise TypeError(f"{step.label} is not a stage")
-        code.stage = index
+        code.begin(index)
         code.write(f"# {step}")
         stage.emit(code, [following for following in stages[index + 1 :] if isinstance(following, Stage)])
     code.stage = len(steps)
@@ -103,7 +105,7 @@ def compile_segment(steps: Sequence[Step], takes: Literal["lines", "events"]) ->
     title = ", ".join(step.label for step in steps) or "no stages"
     exec(compile(text, f"<segment: {title}>", "exec"), code.names)
     counters = [(stage, what) for _, stage, what in code.counters]
-    return Segment(steps, takes, text, stage_of_line, counters, code.names["segment"])
+    return Segment(steps, takes, text, stage_of_line, counters, code.states, code.names["segment"])
 
 
 class SegmentObserver:
@@ -194,7 +196,7 @@ class SegmentObserver:
         assert isinstance(stage, Stage)
         self._rejected[index] += 1
         error.__traceback__ = None  # it holds this frame, and so the whole batch
-        record = _record(error, values, step, batch)
+        record = _record(error, values, step, segment.states[index], batch)
         if index not in self._warned:
             self._warned.add(index)
             logger.warning(
@@ -217,16 +219,20 @@ class SegmentObserver:
         return False
 
 
-def _record(error: Exception, values: dict[str, Any], step: Step, batch: Batch) -> Event:
-    """Make the dead letter of an event from the local variables of the loop."""
+def _record(error: Exception, values: dict[str, Any], step: Step, state: tuple[str, str, bool], batch: Batch) -> Event:
+    """Make the dead letter of an event from the local variables of the loop: the event as the stage got it."""
+    envelope, payload, pristine = state
     origin: Origin
-    if isinstance(batch, Lines):
+    if envelope == "lines":
+        assert isinstance(batch, Lines)
         origin, line, raw, part = batch.origin, values["line"], values["raw"], ""
         if batch.repaired:
             raw = batch.repaired.get(line, raw)
     else:
         event: Event = values["event"]
         origin, line, raw, part = event.origin, event.line, event.raw, event.part
+    if not pristine:
+        raw = None
     message = str(error) or type(error).__name__
     if not isinstance(error, ParseError):
         message = f"{type(error).__name__}: {message}"
@@ -235,7 +241,7 @@ def _record(error: Exception, values: dict[str, Any], step: Step, batch: Batch) 
         line=line,
         part=part,
         raw=raw,
-        data=values["event"].data if raw is None else None,
+        data=None if raw is not None else values["data"] if payload == "local" else values["event"].data,
         operator=step.label,
         reason=step.operator.name,
         error=message,

@@ -57,16 +57,16 @@ def test_every_capture_goes_through(tmp_path: Path, capture: Path, format: str) 
     assert runner.lines == content.count(b"\n") + unterminated == pipeline.taken
     assert runner.bytes == len(content)
     bad = {}
-    for number, line in enumerate(content.splitlines() if b"\r" not in content else content.split(b"\n"), 1):
+    for number, line in enumerate(content.split(b"\n"), 1):
         try:
             json_object = json.loads(line.decode("utf-8", "replace"))
             if not isinstance(json_object, dict):
                 raise ValueError
         except ValueError:
             bad[number] = line
-    delivered = [json.loads(line) for line in (tmp_path / "out.ndjson").read_text().splitlines()]
+    delivered = [json.loads(line) for line in (tmp_path / "out.ndjson").read_bytes().split(b"\n")[:-1]]
     assert all(one["seen"] is True for one in delivered)
-    letters = (tmp_path / "dead.ndjson").read_text().splitlines()
+    letters = (tmp_path / "dead.ndjson").read_bytes().split(b"\n")[:-1]
     if format == "text":
         assert (len(delivered), letters) == (runner.lines, [])
         return
@@ -188,15 +188,14 @@ def test_schema() -> None:
 
 @pytest.mark.slow
 def test_two_million_lines_in_bounded_memory(tmp_path: Path) -> None:
-    """RSS of the collector's own process, sampled at its end: the peak of all it ever had."""
+    """The peak of the resident memory of the collector's own process, over its whole life."""
     import subprocess
     import sys
 
     script = f"""
-import resource, sys
 import rx_collector as rx
 report = rx.load({str(tmp_path / "x.yaml")!r}).run()
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
 print(report.runners["big"].lines, report.pipelines["p"].sinks["file"].delivered, report.balanced, peak)
 """
     (tmp_path / "make.py").write_text(

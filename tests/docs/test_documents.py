@@ -1,0 +1,106 @@
+"""Every example in the documents and docstrings runs."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import rx_collector
+from rx_collector.cli.catalogue import _components
+
+ROOT = Path(__file__).parent.parent.parent
+MODULES = [module.name for module in pkgutil.walk_packages(rx_collector.__path__, "rx_collector.")]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+def blocks(file: str, language: str) -> list[str]:
+    return [text for name, text in BLOCK.findall((ROOT / file).read_text()) if name == language]
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not name.endswith("__main__")])
+def test_docstrings(name: str) -> None:
+    results = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
+    assert results.failed == 0
+
+
+def test_the_python_of_the_readme(capfd: pytest.CaptureFixture[str]) -> None:
+    (text,) = blocks("README.md", "python")
+    exec(text, {})
+    assert capfd.readouterr().out == "".join(f'{{"hundreds":{n}}}\n' for n in range(1, 11))
+
+
+def test_the_yaml_of_the_readme(tmp_path: Path) -> None:
+    (text,) = blocks("README.md", "yaml")
+    (tmp_path / "exec.yaml").write_text(text)
+    assert rx_collector.load(tmp_path / "exec.yaml").runners["exec"].command[0] == "bpftrace"
+
+
+def test_the_readme_names_every_pipeline() -> None:
+    text = (ROOT / "README.md").read_text()
+    for file in (ROOT / "pipelines").glob("*.yaml"):
+        assert f"`pipelines/{file.name}`" in text
+    for command in blocks("README.md", "bash"):
+        assert command.startswith("python3 -m venv .venv && ")
+
+
+@pytest.mark.slow
+def test_the_quickstart() -> None:
+    command = [sys.executable, "-m", "rx_collector", "run", "pipelines/quickstart.yaml", "--duration", "1500ms"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("\n") == 2
+    assert "balanced" in result.stderr
+
+
+@pytest.mark.slow
+def test_adding_a_component(tmp_path: Path) -> None:
+    """The worked example, put where it says, in a copy of the package."""
+    shutil.copytree(ROOT / "rx_collector", tmp_path / "rx_collector", ignore=shutil.ignore_patterns("__pycache__"))
+    format_text, operator_text = blocks("docs/adding-a-component.md", "python")
+    (tmp_path / "rx_collector" / "parsers" / "pair.py").write_text(format_text)
+    (tmp_path / "rx_collector" / "operators" / "only.py").write_text(operator_text)
+    (yaml,) = blocks("docs/adding-a-component.md", "yaml")
+    (tmp_path / "x.yaml").write_text(yaml)
+
+    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "-m", "rx_collector", *arguments]
+        return subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+
+    result = command("run", "x.yaml")
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "pairs.ndjson").read_text() == '{"left":"sh","right":"1"}\n'
+    assert "balanced" in result.stderr
+    listed = command("list").stdout
+    assert "    only " in listed
+    assert "    pair " in listed
+    assert "What stands between the two." in command("describe", "pair").stdout
+    assert '"only"' in command("schema").stdout
+
+
+def test_every_example_of_a_component_is_right(tmp_path: Path) -> None:
+    for sort, components in _components().items():
+        for name, component in components.items():
+            example = getattr(component, "example", "")
+            if not example or name == "python":
+                continue
+            item = "\n".join(f"        {'- ' if n == 0 else '  '}{line}" for n, line in enumerate(example.splitlines()))
+            sinks = item if sort == "sinks" else "        - null:\n          backpressure: block"
+            operators = "" if sort == "sinks" else f"    operators:\n{item}\n"
+            (tmp_path / "x.yaml").write_text(
+                f"runners:\n  a: {{command: [seq, 1]}}\npipelines:\n  p:\n    from: a\n{operators}    sinks:\n{sinks}\n"
+            )
+            rx_collector.load(tmp_path / "x.yaml")
+
+
+def test_public_names() -> None:
+    assert sorted(rx_collector.__all__) == list(rx_collector.__all__)
+    for name in rx_collector.__all__:
+        assert getattr(rx_collector, name) is not None
