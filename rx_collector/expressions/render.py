@@ -153,7 +153,7 @@ class _Renderer:
                 ast.Call(func=ast.Attribute(attr="partition" | "rpartition")),
                 ast.Constant(value=0 | 1 | 2),
             ):
-                return f"{base}[{key.value}]"  # a partition always has three parts
+                return f"{base}[{key.value!r}]"  # a partition always has three parts
         return f"{self.scope.bind(functions.item, 'item')}({base}, {self.source(key)})"
 
     def _binop(self, node: ast.BinOp) -> str:

@@ -71,7 +71,7 @@ def test_run_prints_a_balance_sheet_and_writes_the_report(tmp_path: Path) -> Non
     assert (pipeline["in"], pipeline["filtered"], pipeline["rejected"], pipeline["dropped"]) == (5, 2, {}, {})
     delivered = pipeline["sinks"]["file"]
     assert (delivered["delivered"], delivered["failed"], delivered["retried"]) == (3, 0, 0)
-    assert [node["node"] for node in pipeline["nodes"]][0] == "operators[0] filter"
+    assert pipeline["nodes"][0]["node"] == "operators[0] filter"
     for node in pipeline["nodes"]:
         gone = node["out"] + node["filtered"] + node["dropped"] + node["rejected"] + node["merged"] + node["held"]
         assert node["in"] + node["made"] == gone
@@ -208,7 +208,8 @@ def test_an_os_exit_of_nothing_is_left(tmp_path: Path) -> None:
     script = (
         "import rx_collector as rx, threading\n"
         "first = threading.Event()\n"
-        "rx.runner('sh', '-c', 'echo $$; exec sleep 3600').subscribe(lambda e: (print(e['message'], flush=True), first.set()))\n"
+        "rx.runner('sh', '-c', 'echo $$; exec sleep 3600').subscribe(\n"
+        "    lambda e: (print(e['message'], flush=True), first.set()))\n"
         "first.wait(10)\n"
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
