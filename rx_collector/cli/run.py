@@ -85,6 +85,7 @@ def run(
     if not quiet and sys.stderr.isatty() and not _shows_on_terminal(project):
         progress = Progress(collector)
     with _signals(collector):
+        # To the very end: a signal that comes while the report is written must not keep it from being written.
         try:
             sheet = collector.run(
                 duration=duration,
@@ -99,10 +100,10 @@ def run(
         finally:
             if progress is not None:
                 progress.clear()
-    if report is not None:
-        _write(report, sheet)
-    if not quiet:
-        print_sheet(sheet)
+        if report is not None:
+            _write(report, sheet)
+        if not quiet:
+            print_sheet(sheet)
     return sheet.exit_code
 
 

@@ -117,6 +117,8 @@ def _check_sources(document: Document) -> list[Mistake]:
             at = (*path, "from", index) if isinstance(sources, list) else (*path, "from")
             if not isinstance(source, str):
                 continue
+            if source in runners and source in pipelines:
+                continue  # which of the two is meant cannot be told, and is said already
             if source not in runners and source not in pipelines:
                 known = did_you_mean(source, [*runners, *pipelines])
                 mistakes.append(document.mistake(at, f"no runner or pipeline {source!r}{known}"))

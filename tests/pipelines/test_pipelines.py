@@ -21,6 +21,7 @@ from tests.conftest import wait_until
 ROOT = Path(__file__).parent.parent.parent
 PIPELINES = sorted((ROOT / "pipelines").glob("*.yaml"))
 CAPTURES = ROOT / "tests" / "captures"
+STAGES = {"exec": "started", "open": "opened", "connect": "connected"}
 
 
 @pytest.mark.parametrize("file", PIPELINES, ids=lambda path: path.stem)
@@ -58,7 +59,7 @@ def test_processes(tmp_path: Path) -> None:
 def test_packets(tmp_path: Path) -> None:
     report, out, dead = replay("packets", "tcpdump.txt", tmp_path)
     assert len(out) + report.pipelines["packets"].filtered + len(dead) == 765
-    assert dead == []
+    assert [one["line"] for one in dead] == [765]  # the recording ends in the middle of a line
     assert out[0] == {
         "at": "00:15:23.956439",
         "source": "127.0.0.1.46738",
@@ -96,7 +97,7 @@ def test_memory(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
 def test_records_of_other_scripts_stop_nothing(tmp_path: Path, name: str, capture: str) -> None:
     report, out, dead = replay(name, capture, tmp_path)
     assert out == []
-    assert len(dead) == sum(report.pipelines[name].rejected.values()) > 0
+    assert len(dead) == sum(report.pipelines[STAGES[name]].rejected.values()) > 0
 
 
 def test_a_hostile_file_name_forges_nothing(tmp_path: Path) -> None:
@@ -132,10 +133,9 @@ def bpftrace() -> None:
 
 def watch(name: str, directory: Path, act: Callable[[], None], seen: Callable[[Any], bool]) -> Any:
     """Run a pipeline by the real command until what `act` does shows up; give the event."""
-    out = directory / "out"
+    out, file = directory / "out", str(ROOT / "pipelines" / f"{name}.yaml")
     process = subprocess.Popen(
-        [sys.executable, "-m", "rx_collector", "run", str(ROOT / "pipelines" / f"{name}.yaml")]
-        + ["--report", str(directory / "r.json")],
+        [sys.executable, "-m", "rx_collector", "run", file, "--report", str(directory / "r.json")],
         env={**os.environ, "OUTPUT": str(out), "REJECTED": str(directory / "dead")},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -156,8 +156,9 @@ def watch(name: str, directory: Path, act: Callable[[], None], seen: Callable[[A
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate(timeout=30)
     finally:
-        process.kill()
-        process.communicate()
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
     assert process.returncode == 0, stderr
     report = json.loads((directory / "r.json").read_text())
     assert report["balanced"]
