@@ -137,7 +137,8 @@ class Parse(Stage):
         return None
 
     def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
-        of_line = code.payload == "message" and self.field == "message"
+        of_line = code.is_line and self.field == "message"
+        code.is_line = False
         if isinstance(self.format, Json) and of_line and self.on_error != "keep_raw":
             self._emit_json(code, following)
         else:

@@ -76,6 +76,7 @@ class SegmentCode:
         self.owned = False  # `data` is a dict of our own that nobody else has seen: edited in place
         self.pristine = True  # the payload still says what the line (or the event at hand) said: its raw bytes are kept
         self.encoded = source == "events"  # ... and so is what is known of its JSON
+        self.is_line = source == "lines"  # the payload is the line as it was read, in `message`
         self.has_event = source == "events"  # `event` says what the other variables say
         self.has_time = False
         self.part: str | None = None  # the source of the part, where a stage made several events of one
@@ -224,7 +225,7 @@ class SegmentCode:
 
     def changed(self) -> None:
         """Note that `data` no longer says what `raw` and `event` say. Call it after the last read of the old."""
-        self.pristine = self.encoded = False
+        self.pristine = self.encoded = self.is_line = False
         self.peek = None
         if self.envelope == "lines":
             self.has_event = False
@@ -235,7 +236,7 @@ class SegmentCode:
         """Replace the whole event by another."""
         self.write(f"event = {source}")
         self.envelope, self.payload = "events", "event"
-        self.is_dict = self.owned = self.has_time = False
+        self.is_dict = self.owned = self.has_time = self.is_line = False
         self.has_event = self.pristine = self.encoded = True
         self.part = self.peek = None
 
