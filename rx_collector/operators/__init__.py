@@ -51,6 +51,10 @@ __all__ = [
 def parse(format: str | Format = "json", **options: Any) -> Parse:
     """Turn the text of an event into fields. Options of the format stand beside ``on_error``, ``time`` and ``field``.
 
+    >>> from rx_collector import runner
+    >>> runner("echo", '{"pid": 7}').pipe(parse("json")).run().data
+    {'pid': 7}
+
     Raises ConfigError for a wrong option. Runs on the thread that brings the event; see `Parse` for the rest.
     """
     if isinstance(format, Format):
@@ -66,27 +70,59 @@ def parse(format: str | Format = "json", **options: Any) -> Parse:
 
 
 def filter(where: str | Evaluation) -> Filter:
-    """Let pass the events for which an expression, or a function of the `Event`, is true."""
+    """Let pass the events for which an expression, or a function of the `Event`, is true; count the others as filtered.
+
+    >>> from rx_collector import runner
+    >>> [event["message"] for event in runner("seq", "4").pipe(filter("int(message) > 2")).to_list().run()]
+    ['3', '4']
+
+    Runs on the thread that brings the event and does not block. An event for which it fails is rejected.
+    """
     return Filter(where)  # type: ignore[arg-type]
 
 
 def map(to: str | Evaluation) -> Map:
-    """Make another payload of each event by an expression, or a function of the `Event` (which may give an `Event`)."""
+    """Make another payload of each event by an expression, or a function of the `Event` (which may give an `Event`).
+
+    >>> from rx_collector import runner
+    >>> [event.data for event in runner("seq", "2").pipe(map("int(message) * 10")).to_list().run()]
+    [10, 20]
+
+    Runs on the thread that brings the event and does not block. An event for which it fails is rejected.
+    """
     return Map(to)  # type: ignore[arg-type]
 
 
 def flat_map(to: str | Evaluation) -> FlatMap:
-    """Make an event of each payload in the list that an expression, or a function of the `Event`, gives."""
+    """Make an event of each payload in the list that an expression, or a function of the `Event`, gives.
+
+    >>> from rx_collector import runner
+    >>> letters = runner("echo", "a b").pipe(flat_map("message.split()")).to_list().run()
+    >>> [(event.data, event.part) for event in letters]
+    [('a', '0'), ('b', '1')]
+    """
     return FlatMap(to)  # type: ignore[arg-type]
 
 
 def set(fields: Mapping[str, Any] | None = None, /, **more: Any) -> Set:
-    """Set fields to the values of expressions or of functions of the `Event`; numbers and booleans are themselves."""
+    """Set fields to the values of expressions or of functions of the `Event`; numbers and booleans are themselves.
+
+    >>> from rx_collector import runner
+    >>> runner("echo", "7").pipe(set(number="int(message)", seen=True)).run().data
+    {'message': '7', 'number': 7, 'seen': True}
+
+    All of them see the payload as it was before. An event for which one fails is rejected, unchanged.
+    """
     return Set({**(fields or {}), **more})
 
 
 def rename(fields: Mapping[str, str] | None = None, /, **more: str) -> Rename:
-    """Rename fields: ``rename(filename="path")`` gives what was in ``filename`` the name ``path``."""
+    """Rename fields: ``rename(filename="path")`` gives what was in ``filename`` the name ``path``.
+
+    >>> from rx_collector import runner
+    >>> runner("echo", "7").pipe(rename(message="text")).run().data
+    {'text': '7'}
+    """
     return Rename({**(fields or {}), **more})
 
 
@@ -106,12 +142,29 @@ def tap(show: str | Callable[..., Any]) -> Tap:
 
 
 def buffer(count: int | None = None, time: float | str | None = None) -> Buffer:
-    """Gather events into lists of `count`, or of what came within `time` seconds, whichever is first."""
+    """Gather events into lists of `count`, or of what came within `time` seconds, whichever is first.
+
+    >>> from rx_collector import runner
+    >>> [len(event.data) for event in runner("seq", "5").pipe(buffer(count=2)).to_list().run()]
+    [2, 2, 1]
+
+    Sends on the thread that brings the events, or that of the scheduler when the time is up. What it holds at the end is
+    sent before the completion or the error; when it is disposed, what it holds is gone.
+    """
     return Buffer(count, time)  # type: ignore[arg-type]
 
 
 def backpressure(strategy: str, capacity: int | str = 10_000) -> Backpressure:
-    """Put a bounded queue and a thread here; `strategy` says what happens when it is full."""
+    """Put a bounded queue and a thread here; `strategy` says what happens when it is full.
+
+    >>> from rx_collector import runner, sinks, run
+    >>> report = run(runner("seq", "1000").pipe(backpressure("block", capacity=10), to(sinks.null())))
+    >>> report.pipelines["stream"].nodes[1].out
+    1000
+
+    With ``block`` the thread before it waits, and with it the child; the others never block. What follows runs on the
+    thread behind it. Completion and errors queue behind the events.
+    """
     return Backpressure(strategy, capacity)  # type: ignore[arg-type]
 
 

@@ -131,10 +131,11 @@ def test_any_interleaving_against_a_naive_model(actions: list[Any], capacity: in
 @pytest.mark.parametrize("strategy", ["block", "drop_oldest", "drop_newest"])
 def test_a_slow_sink(strategy: str) -> None:
     """The sink takes nothing before all is read, unless it has to be waited for; then what came is exactly known."""
-    release = threading.Event()
+    entered, release = threading.Event(), threading.Event()
     got: list[int] = []
 
     def slow(one: Event) -> None:
+        entered.set()
         if strategy != "block":
             release.wait(20)
         got.append(int(one["message"]))
@@ -143,6 +144,7 @@ def test_a_slow_sink(strategy: str) -> None:
     box: list[rx.Report] = []
     thread = threading.Thread(target=lambda: box.append(rx.run(stream)))
     thread.start()
+    assert entered.wait(20)
     if strategy != "block":
         wait_until(lambda: not [t for t in threading.enumerate() if t.name == "rx-seq-stdout"], "all is read")
     release.set()

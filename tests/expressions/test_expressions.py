@@ -356,7 +356,7 @@ def test_no_text_raises_anything_else(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["(" * 5000, "-" * 5000 + "1", "[" * 200 + "]" * 200, "a." * 3000 + "a", "not " * 900 + "a"]
+    "text", ["(" * 5000, "-" * 5000 + "1", "[" * 200 + "]" * 200, "a." * 3000 + "a", "not " * 900 + "a"][:5]
 )
 def test_depth_is_bounded(text: str) -> None:
     with pytest.raises(ExpressionError):
