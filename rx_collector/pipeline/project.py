@@ -6,14 +6,16 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rx_collector.config.document import Document, read_document
 from rx_collector.config.options import INVALID, Scope, did_you_mean
 from rx_collector.errors import ConfigError, Mistake
 from rx_collector.ledger import Report
 from rx_collector.pipeline.spec import FileSpec, PipelineSpec
 from rx_collector.runners.spec import RunnerSpec
+
+if TYPE_CHECKING:
+    from rx_collector.config.document import Document
 
 __all__ = ["Project", "load", "merge"]
 
@@ -64,6 +66,8 @@ def load(file: str | os.PathLike[str], environment: Mapping[str, str] | None = N
 
     `environment` is where ``${NAME}`` is looked up, the process's own unless given.
     """
+    from rx_collector.config.document import read_document  # PyYAML: not needed by those who compose in Python
+
     document = read_document(file, environment)
     mistakes = list(document.mistakes)
     directory = os.path.dirname(os.path.abspath(os.fspath(file)))

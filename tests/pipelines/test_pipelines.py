@@ -108,7 +108,7 @@ def test_a_hostile_file_name_forges_nothing(tmp_path: Path) -> None:
     project = rx.load(ROOT / "pipelines" / "exec.yaml", environment)
     report = project.with_runner("exec", command=["cat", str(tmp_path / "in")]).run()
     (record,) = map(json.loads, (tmp_path / "dead").read_text().splitlines())
-    assert (report.balanced, record["operator"]) == (True, "operators[2] parse")
+    assert (report.balanced, record["operator"]) == (True, "operators[3] parse")
 
 
 # On the real kernel
