@@ -20,6 +20,7 @@ from yaml.error import MarkedYAMLError
 from yaml.events import AliasEvent
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from yaml.reader import ReaderError
+from yaml.tokens import ScalarToken
 
 from rx_collector.config.variables import Variables
 from rx_collector.errors import Mistake
@@ -235,6 +236,36 @@ class _Loader(yaml.SafeLoader):
 
     def resolve(self, kind: object, value: object, implicit: object) -> str:
         return ""
+
+    def scan_plain(self) -> ScalarToken:
+        """Let an index stand in a plain scalar within ``{}``: ``{dir: path.rpartition("/")[0]}``.
+
+        YAML ends a plain scalar there and then has no use for a bracket that follows without a blank, so no right file
+        changes its meaning by this; and expressions are full of them.
+        """
+        token: ScalarToken = super().scan_plain()  # type: ignore[no-untyped-call]
+        while self.flow_level and self.peek() == "[" and token.end_mark.index == self.index:  # type: ignore[no-untyped-call]
+            length = self._bracketed()
+            if length == 0:
+                break
+            text = token.value + self.prefix(length)  # type: ignore[no-untyped-call]
+            self.forward(length)  # type: ignore[no-untyped-call]
+            end = self.get_mark()  # type: ignore[no-untyped-call]
+            if self.peek() not in "\0 \t\r\n\x85\u2028\u2029,?[]{}:#":  # type: ignore[no-untyped-call]
+                rest: ScalarToken = super().scan_plain()  # type: ignore[no-untyped-call]
+                text, end = text + rest.value, rest.end_mark
+            token = ScalarToken(text, True, token.start_mark, end)  # type: ignore[no-untyped-call]
+        return token
+
+    def _bracketed(self) -> int:
+        """Give the length of what stands in brackets here, both included; 0 when they are not closed on this line."""
+        depth = length = 0
+        while (character := self.peek(length)) not in "\0\r\n\x85\u2028\u2029":  # type: ignore[no-untyped-call]
+            depth += {"[": 1, "]": -1}.get(character, 0)
+            length += 1
+            if depth == 0:
+                return length
+        return 0
 
     def compose_node(self, parent: Node | None, index: int) -> Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
@@ -64,11 +65,13 @@ class Project:
 def load(file: str | os.PathLike[str], environment: Mapping[str, str] | None = None) -> Project:
     """Read and check a file. Raises ConfigError that holds every mistake in it, in the order of the file.
 
-    `environment` is where ``${NAME}`` is looked up, the process's own unless given.
+    `environment` is where ``${NAME}`` is looked up, the process's own unless given; ``${HOSTNAME}`` is always there.
     """
     from rx_collector.config.document import read_document  # PyYAML: not needed by those who compose in Python
 
-    document = read_document(file, environment)
+    # The shells know HOSTNAME and do not export it.
+    known = {"HOSTNAME": socket.gethostname(), **(os.environ if environment is None else environment)}
+    document = read_document(file, known)
     mistakes = list(document.mistakes)
     directory = os.path.dirname(os.path.abspath(os.fspath(file)))
     spec: Any = INVALID
