@@ -243,24 +243,28 @@ class _Loader(yaml.SafeLoader):
         YAML ends a plain scalar there and then has no use for a bracket that follows without a blank, so no right file
         changes its meaning by this; and expressions are full of them.
         """
-        token: ScalarToken = super().scan_plain()  # type: ignore[no-untyped-call]
-        while self.flow_level and self.peek() == "[" and token.end_mark.index == self.index:  # type: ignore[no-untyped-call]
+        token: ScalarToken = super().scan_plain()
+        while self.flow_level and self.peek() == "[" and token.end_mark.index == self.index:
             length = self._bracketed()
             if length == 0:
                 break
-            text = token.value + self.prefix(length)  # type: ignore[no-untyped-call]
-            self.forward(length)  # type: ignore[no-untyped-call]
-            end = self.get_mark()  # type: ignore[no-untyped-call]
-            if self.peek() not in "\0 \t\r\n\x85\u2028\u2029,?[]{}:#":  # type: ignore[no-untyped-call]
-                rest: ScalarToken = super().scan_plain()  # type: ignore[no-untyped-call]
-                text, end = text + rest.value, rest.end_mark
-            token = ScalarToken(text, True, token.start_mark, end)  # type: ignore[no-untyped-call]
+            text = token.value + self.prefix(length)
+            self.forward(length)
+            end = self.get_mark()
+            blanks = 0
+            while self.peek(blanks) == " ":
+                blanks += 1
+            if self.peek(blanks) not in "\0 \t\r\n\x85\u2028\u2029,?[]{}:#":
+                self.forward(blanks)
+                rest: ScalarToken = super().scan_plain()
+                text, end = text + " " * blanks + rest.value, rest.end_mark
+            token = ScalarToken(text, True, token.start_mark, end)
         return token
 
     def _bracketed(self) -> int:
         """Give the length of what stands in brackets here, both included; 0 when they are not closed on this line."""
         depth = length = 0
-        while (character := self.peek(length)) not in "\0\r\n\x85\u2028\u2029":  # type: ignore[no-untyped-call]
+        while (character := self.peek(length)) not in "\0\r\n\x85\u2028\u2029":
             depth += {"[": 1, "]": -1}.get(character, 0)
             length += 1
             if depth == 0:
