@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -77,13 +77,14 @@ def run(
     no account.
     """
     project = load_all(files)
-    log_to_stderr(project, "DEBUG" if verbose else "WARNING" if quiet else "INFO")
     if report is not None:
         _check_writable(report)
     collector = Collector(project)
     progress = None
     if not quiet and sys.stderr.isatty() and not _shows_on_terminal(project):
         progress = Progress(collector)
+    write = progress.write if progress is not None else sys.stderr.write
+    log_to_stderr(project, "DEBUG" if verbose else "WARNING" if quiet else "INFO", write)
     with _signals(collector):
         # To the very end: a signal that comes while the report is written must not keep it from being written.
         try:
@@ -107,15 +108,20 @@ def run(
     return sheet.exit_code
 
 
-def log_to_stderr(project: Project, level: str) -> None:
-    """Turn logging on, without the values of secret variables."""
+def log_to_stderr(project: Project, level: str, write: Callable[[str], object]) -> None:
+    """Turn logging on, without the values of secret variables. `write` puts a line on standard error."""
     logger.remove()
 
     def redact(record: Record) -> None:
         record["message"] = project.redact(record["message"])
 
     logger.configure(patcher=redact)
-    logger.add(sys.stderr, level=level, format="<dim>{time:HH:mm:ss}</dim> <level>{level: <7}</level> {message}")
+    logger.add(
+        lambda message: write(str(message)) and None,
+        level=level,
+        format="<dim>{time:HH:mm:ss}</dim> <level>{level: <7}</level> {message}",
+        colorize=sys.stderr.isatty(),
+    )
     logger.enable("rx_collector")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import threading
 import time
 
 from rx_collector.ledger import PipelineReport, Report
@@ -68,11 +70,15 @@ def _rows(pipeline: PipelineReport) -> list[tuple[str, int]]:
 
 
 class Progress:
-    """One line a pipeline on the terminal, redrawn in place: rate, what was delivered, queues, drops."""
+    """One line a pipeline on the terminal, redrawn in place: rate, what was delivered, queues, drops.
+
+    Whatever else is to stand on the terminal meanwhile goes through `write`, from any thread.
+    """
 
     def __init__(self, collector: Collector) -> None:
         self._collector = collector
         self._drawn = 0
+        self._lock = threading.Lock()
         self._last: dict[str, tuple[float, int]] = {}
 
     def show(self) -> None:
@@ -97,8 +103,14 @@ class Progress:
         """Take the lines away."""
         self._draw([])
 
-    def _draw(self, lines: list[str]) -> None:
-        up = f"\x1b[{self._drawn}A" if self._drawn else ""
-        sys.stderr.write(f"{up}\r\x1b[J" + "".join(f"\x1b[2m{line}\x1b[0m\n" for line in lines))
-        sys.stderr.flush()
-        self._drawn = len(lines)
+    def write(self, text: str) -> None:
+        """Put a line of the log where the progress stands; it comes again below with the next tick."""
+        self._draw([], text)
+
+    def _draw(self, lines: list[str], before: str = "") -> None:
+        width = shutil.get_terminal_size().columns - 1  # a line that wraps could not be taken away again
+        with self._lock:
+            up = f"\x1b[{self._drawn}A" if self._drawn else ""
+            sys.stderr.write(f"{up}\r\x1b[J{before}" + "".join(f"\x1b[2m{line[:width]}\x1b[0m\n" for line in lines))
+            sys.stderr.flush()
+            self._drawn = len(lines)

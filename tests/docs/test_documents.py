@@ -48,7 +48,7 @@ def test_the_readme_names_every_pipeline() -> None:
     for file in (ROOT / "pipelines").glob("*.yaml"):
         assert f"`pipelines/{file.name}`" in text
     for command in blocks("README.md", "bash"):
-        assert command.startswith("python3 -m venv .venv && ")
+        assert command.startswith("sh install.sh ")
 
 
 @pytest.mark.slow

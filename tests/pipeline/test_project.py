@@ -120,6 +120,19 @@ def test_a_failing_sink_ends_its_own_branch_only(tmp_path: Path) -> None:
     assert sinks["file_2"].failed + report.pipelines["all"].dropped["file_2: sink failed"] == 99_998
 
 
+def test_a_sink_that_hangs_holds_back_only_its_own_branch(tmp_path: Path) -> None:
+    text = GOOD.replace('[seq, "5"]', '[seq, "300000"]') + (
+        "      - exec: {command: [sleep, '3600'], grace: 1ms}\n"
+        "        backpressure: {strategy: drop_oldest, capacity: 10}\n"
+    )
+    report = load(tmp_path, text).run(drain="100ms")
+    pipeline = report.pipelines["all"]
+    assert pipeline.sinks["file"].delivered == 299_998
+    assert (report.exit_code, report.balanced) == (1, True)
+    lost = pipeline.dropped["exec: drop_oldest"] + pipeline.dropped.get("exec: cut short", 0)
+    assert pipeline.sinks["exec"].delivered + pipeline.sinks["exec"].failed + lost == 299_998
+
+
 def test_on_error_fail_ends_the_pipeline_and_balances(tmp_path: Path) -> None:
     text = GOOD.replace("- filter: int(message) > 2", "- parse: {format: json, on_error: fail}").replace(
         '[seq, "5"]', """[sh, -c, "echo '{}'; echo bad; seq 100000"]"""
