@@ -23,7 +23,7 @@ from rx_collector.sinks.console import Console
 from rx_collector.units import parse_count, parse_duration
 
 if TYPE_CHECKING:
-    from loguru import Record
+    from loguru import Message, Record
 
 __all__ = ["run"]
 
@@ -116,12 +116,12 @@ def log_to_stderr(project: Project, level: str, write: Callable[[str], object]) 
         record["message"] = project.redact(record["message"])
 
     logger.configure(patcher=redact)
-    logger.add(
-        lambda message: write(str(message)) and None,
-        level=level,
-        format="<dim>{time:HH:mm:ss}</dim> <level>{level: <7}</level> {message}",
-        colorize=sys.stderr.isatty(),
-    )
+
+    def show(message: Message) -> None:
+        write(str(message))
+
+    layout = "<dim>{time:HH:mm:ss}</dim> <level>{level: <7}</level> {message}"
+    logger.add(show, level=level, format=layout, colorize=sys.stderr.isatty())
     logger.enable("rx_collector")
 
 
