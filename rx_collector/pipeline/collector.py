@@ -15,6 +15,7 @@ from rx_collector.operators.python import Python
 from rx_collector.pipeline.parts import DeadLetter, Hub, Limit, Merge, OpenBranch
 from rx_collector.pipeline.project import Project
 from rx_collector.pipeline.spec import PipelineSpec
+from rx_collector.pipeline.waker import Waker
 from rx_collector.runners.source import RunnerSource
 from rx_collector.runners.supervisor import supervisor
 from rx_collector.stream.eventstream import EventStream, new_run
@@ -81,7 +82,7 @@ class Collector:
         self.ledger = Ledger(project.name)
         self.started = time.monotonic()
         self._run = new_run()
-        self._news = threading.Event()
+        self._news = Waker()
         self._stopping = False
         self._aborted = False
         self._pipelines: dict[str, _Pipeline] = {}
@@ -116,14 +117,17 @@ class Collector:
         patience = parse_duration(drain)
         limit = None if max_events is None else Limit(max_events, self.stop)
         try:
-            self._assemble(limit)
-        except OutputError:
-            self._close_branches()
-            raise
-        self.started = time.monotonic()
-        self._start()
-        self._watch(deadline, patience, tick, interval)
-        return self._finish()
+            try:
+                self._assemble(limit)
+            except OutputError:
+                self._close_branches()
+                raise
+            self.started = time.monotonic()
+            self._start()
+            self._watch(deadline, patience, tick, interval)
+            return self._finish()
+        finally:
+            self._news.close()
 
     # Putting it together
 
@@ -226,7 +230,6 @@ class Collector:
                 tick()
                 wait = interval if wait is None else min(wait, interval)
             self._news.wait(wait)
-            self._news.clear()
 
     def _sources_are_over(self, asked: bool) -> bool:
         """Nothing more comes from the children. A reader may still have lines that a full boundary keeps it from sending."""
@@ -278,7 +281,7 @@ class Collector:
 class _Watched:
     """The observer before a runner's hub: it tells the collector when the runner has ended."""
 
-    def __init__(self, hub: Hub, news: threading.Event) -> None:
+    def __init__(self, hub: Hub, news: Waker) -> None:
         self._hub = hub
         self._news = news
         self.on_batch = hub.on_batch  # the one that is called often goes straight through

@@ -30,7 +30,7 @@ BAD: list[tuple[str, dict[str, Any], str, str]] = [
     ("json", {}, "Attaching 5 probes...", "not JSON: invalid character (byte 0)"),
     ("json", {}, "", "not JSON: the line is empty"),
     ("json", {}, "[1]", "not a JSON object: expected `object`, got `array`"),
-    ("json", {}, '{"a": ' + "[" * 5000 + "]" * 5000 + "}", "not JSON that can be read: nested too deeply"),
+    ("json", {}, '{"a": ' + "[" * 100_000 + "]" * 100_000 + "}", "not JSON that can be read: nested too deeply"),
     ("logfmt", {}, "only words here", "not logfmt: there is no key=value in it"),
     ("logfmt", {}, 'a="open', "not logfmt at column 1: 'a=\"open'"),
     ("csv", {"columns": ["a", "b"]}, "1,2,3", "2 columns are wanted, the line has 3"),

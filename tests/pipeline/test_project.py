@@ -133,6 +133,35 @@ def test_a_sink_that_hangs_holds_back_only_its_own_branch(tmp_path: Path) -> Non
     assert pipeline.sinks["exec"].delivered + pipeline.sinks["exec"].failed + lost == 299_998
 
 
+def test_stop_from_a_signal_handler_at_any_moment(tmp_path: Path) -> None:
+    """A handler runs between any two steps of the main thread, also within those of its own waiting."""
+    import signal
+    import threading
+    import time
+
+    from rx_collector.pipeline.collector import Collector
+
+    project = load(tmp_path, GOOD.replace('[seq, "5"]', "[sleep, '3600']"))
+    for _ in range(10):
+        collector = Collector(project)
+        done = threading.Event()
+        old = signal.signal(signal.SIGUSR1, lambda number, frame, collector=collector: collector._news.set())
+
+        def pester(done: threading.Event = done, collector: Collector = collector) -> None:
+            end = time.monotonic() + 0.02
+            while time.monotonic() < end:
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+            collector.stop()
+            done.set()
+
+        thread = threading.Thread(target=pester)
+        thread.start()
+        assert collector.run().balanced
+        assert done.wait(10)
+        thread.join()
+        signal.signal(signal.SIGUSR1, old)
+
+
 def test_on_error_fail_ends_the_pipeline_and_balances(tmp_path: Path) -> None:
     text = GOOD.replace("- filter: int(message) > 2", "- parse: {format: json, on_error: fail}").replace(
         '[seq, "5"]', """[sh, -c, "echo '{}'; echo bad; seq 100000"]"""

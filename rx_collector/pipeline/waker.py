@@ -1,0 +1,36 @@
+"""Waking a thread that sleeps, also from a signal handler that runs on that very thread."""
+
+from __future__ import annotations
+
+import os
+import select
+
+__all__ = ["Waker"]
+
+
+class Waker:
+    """An event that may be set from a signal handler.
+
+    `threading.Event` may not: its lock is held for moments of `wait`, and a handler that runs in one of them, on the same
+    thread, waits for that lock for ever.
+    """
+
+    def __init__(self) -> None:
+        self._descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._poll = select.poll()
+        self._poll.register(self._descriptor, select.POLLIN)
+
+    def set(self) -> None:
+        """Wake who waits, or who will wait next. Never blocks; nothing after `close`."""
+        if self._descriptor >= 0:
+            os.eventfd_write(self._descriptor, 1)
+
+    def wait(self, timeout: float | None) -> None:
+        """Sleep until `set` was called, at most `timeout` seconds. For one thread."""
+        if self._poll.poll(None if timeout is None else max(0.0, timeout) * 1000):
+            os.eventfd_read(self._descriptor)
+
+    def close(self) -> None:
+        """Release it."""
+        descriptor, self._descriptor = self._descriptor, -1
+        os.close(descriptor)
