@@ -85,6 +85,7 @@ class Collector:
         self._news = Waker()
         self._stopping = False
         self._aborted = False
+        self._ended = False  # all branches are done; a thread that has said so may still be alive for a moment
         self._pipelines: dict[str, _Pipeline] = {}
         self._hubs: dict[str, Hub] = {}
         self._connections: list[Connection] = []
@@ -203,7 +204,7 @@ class Collector:
         give_up: float | None = None
         waiters = threading.Thread(target=self._wait_for_branches, name="rx-end", daemon=True)
         waiters.start()
-        while waiters.is_alive():
+        while not self._ended:
             now = time.monotonic()
             if not self._stopping and not any(pipeline.alive for pipeline in self._pipelines.values()):
                 self._stopping = True  # nobody is left to take what the runners print
@@ -220,7 +221,6 @@ class Collector:
                     logger.error("the sinks did not take all events in time; what is left is dropped and counted")
                 self._aborted = True
                 self._cut_short()
-                waiters.join(_AT_ONCE)
                 break
             ends = [end for end in (deadline, give_up) if end is not None]
             wait = min(end - now for end in ends) if ends else None
@@ -230,6 +230,7 @@ class Collector:
                 tick()
                 wait = interval if wait is None else min(wait, interval)
             self._news.wait(wait)
+        waiters.join(_AT_ONCE)
 
     def _sources_are_over(self, asked: bool) -> bool:
         """Nothing more comes from the children. A reader may still have lines that a full boundary keeps it from sending."""
@@ -243,6 +244,7 @@ class Collector:
             branch.consumer.thread.join()
         for pipeline in self._pipelines.values():
             pipeline.context.close()
+        self._ended = True
         self._news.set()
 
     def _cut_short(self) -> None:
