@@ -109,6 +109,8 @@ class EventStream(reactivex.Observable[Event]):
         single = _SingleEvents(observer, node, context, owns_context=outer is None)
         with _inside(None, None):
             single.connection = self.connect(single, context)
+        if single.disposed:  # by an observer that was called before there was a connection to end
+            single.connection.dispose()
         return Disposable(single.dispose)
 
 
@@ -166,7 +168,7 @@ class _SingleEvents:
         self._node = node
         self._context = context
         self._owns_context = owns_context
-        self._disposed = False
+        self.disposed = False
         self._direct = node.name == "subscriber"
         self.connection: Connection | None = None
 
@@ -177,7 +179,7 @@ class _SingleEvents:
             node.taken += len(batch)
         try:
             for event in batch.events() if not isinstance(batch, list) else batch:
-                if self._disposed:
+                if self.disposed:
                     break
                 sent += 1
                 on_next(event)
@@ -197,16 +199,16 @@ class _SingleEvents:
 
     def on_error(self, error: Exception) -> None:
         self._end()
-        if not self._disposed:
+        if not self.disposed:
             self._observer.on_error(error)
 
     def on_completed(self) -> None:
         self._end()
-        if not self._disposed:
+        if not self.disposed:
             self._observer.on_completed()
 
     def dispose(self) -> None:
-        self._disposed = True
+        self.disposed = True
         if self.connection is not None:
             self.connection.dispose()
         self._end()
