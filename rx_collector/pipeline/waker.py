@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import threading
 
 __all__ = ["Waker"]
 
@@ -16,14 +17,18 @@ class Waker:
     """
 
     def __init__(self) -> None:
+        # It keeps `set` from writing to a descriptor that `close` has given back and somebody else has got. A handler may
+        # run while its own thread holds it, so it is a reentrant one.
+        self._lock = threading.RLock()
         self._descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._poll = select.poll()
         self._poll.register(self._descriptor, select.POLLIN)
 
     def set(self) -> None:
         """Wake who waits, or who will wait next. Never blocks; nothing after `close`."""
-        if self._descriptor >= 0:
-            os.eventfd_write(self._descriptor, 1)
+        with self._lock:
+            if self._descriptor >= 0:
+                os.eventfd_write(self._descriptor, 1)
 
     def wait(self, timeout: float | None) -> None:
         """Sleep until `set` was called, at most `timeout` seconds. For one thread."""
@@ -32,5 +37,6 @@ class Waker:
 
     def close(self) -> None:
         """Release it."""
-        descriptor, self._descriptor = self._descriptor, -1
-        os.close(descriptor)
+        with self._lock:
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
