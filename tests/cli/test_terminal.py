@@ -33,7 +33,7 @@ def test_progress_on_a_terminal(tmp_path: Path) -> None:
             pass
         return process.poll() is not None
 
-    wait_until(lambda: more() or b"file " in shown.partition(b"/s, in ")[2], "progress is shown", 20)
+    wait_until(lambda: more() or b"/s, in " in shown.partition(b"stderr: word")[2], "log and progress are shown", 20)
     process.send_signal(signal.SIGINT)
     wait_until(more, "it ends", 20)
     more()
