@@ -114,7 +114,7 @@ class Collector:
         interval: float = 0.25,
     ) -> Report:
         """Run to the end. `tick` is called every `interval` seconds on this thread. Raises OutputError at the start."""
-        deadline = None if duration is None else time.monotonic() + parse_duration(duration)
+        lasting = None if duration is None else parse_duration(duration)
         patience = parse_duration(drain)
         limit = None if max_events is None else Limit(max_events, self.stop)
         try:
@@ -125,6 +125,7 @@ class Collector:
                 raise
             self.started = time.monotonic()
             self._start()
+            deadline = None if lasting is None else self.started + lasting
             self._watch(deadline, patience, tick, interval)
             return self._finish()
         finally:
