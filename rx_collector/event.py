@@ -57,18 +57,25 @@ class Origin(msgspec.Struct, frozen=True, eq=False):
 class Lines:
     """One batch as a reader gives it: lines without their end, all valid UTF-8, numbered from `first`.
 
-    `repaired` maps the number of each line that was not valid UTF-8 to the bytes as they came.
+    `repaired` maps the number of each line that was not valid UTF-8 to the bytes as they came. `broken` tells that some
+    line has a newline within it, as other framings than lines allow.
     """
 
-    __slots__ = ("first", "lines", "origin", "repaired")
+    __slots__ = ("broken", "first", "lines", "origin", "repaired")
 
     def __init__(
-        self, lines: list[bytes], first: int, origin: Origin, repaired: dict[int, bytes] | None = None
+        self,
+        lines: list[bytes],
+        first: int,
+        origin: Origin,
+        repaired: dict[int, bytes] | None = None,
+        broken: bool = False,
     ) -> None:
         self.lines = lines
         self.first = first
         self.origin = origin
         self.repaired = repaired
+        self.broken = broken
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -147,7 +154,9 @@ class Event(msgspec.Struct, eq=False, gc=False):
 
     @property
     def type(self) -> str:
-        """``line`` for a line of standard output, ``stderr`` for one of standard error, ``rejected`` for a dead letter."""
+        """``line`` for one of standard output, ``stderr`` for one of standard error, ``lifecycle`` for what became of the
+        child, ``rejected`` for a dead letter.
+        """
         return self.origin.type
 
     @property

@@ -368,9 +368,9 @@ def test_restart(tmp_path: Path, when: str, code: int, count: int) -> None:
 
 
 def test_stop_during_the_wait_for_a_restart() -> None:
-    runner = rx.runner("false", restart={"when": "always", "backoff": "1h..1h"})
+    runner = rx.runner("false", restart={"when": "always", "backoff": "1h..1h"}, lifecycle=True)
     collected = Collected(runner)
-    wait_until(lambda: not supervisor.children() and runner._source.readers[0]._incarnation == 1, "it waits")
+    wait_until(lambda: any(event["event"] == "restarting" for event in collected.events), "it waits")
     runner.stop()
     collected.wait()
     assert collected.error is None

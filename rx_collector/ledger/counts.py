@@ -7,11 +7,13 @@ thread at any moment shows nodes that balance. Nothing may block while it holds 
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
 __all__ = ["Ledger", "Node", "PipelineLedger", "RunnerLedger"]
+
+_MOST_EXITS = 100  # the last ones; a runner may be started again and again for months
 
 
 class Node:
@@ -48,21 +50,26 @@ class RunnerLedger:
     def __init__(self, name: str) -> None:
         self.name = name
         self.starts = 0
-        self.exits: list[dict[str, Any]] = []
+        self.exits: deque[dict[str, Any]] = deque(maxlen=_MOST_EXITS)
         self.bytes = 0
         self.lines = 0
         self.out = 0  # events sent on, to each that reads this runner
+        self.skipped = 0  # lines left out by `skip_lines`
         self.stderr_lines = 0
         self.stderr_events = 0  # those of stderr_lines that were asked for as events
+        self.lifecycle = 0  # lifecycle events among the lines
+        self.lifecycle_apart = 0  # those sent to who reads them alone
         self.invalid_utf8 = 0
         self.rejected: Counter[str] = Counter({"line_too_long": 0})
         self.dropped: Counter[str] = Counter()
         self.lost_upstream = 0
         self.error: str | None = None
+        self.missed: str | None = None  # how a child missed the deadline when it was stopped for good
 
     def missing(self) -> int:
         """Give how many lines have no account."""
-        return self.lines + self.stderr_events - self.out - self.rejected.total() - self.dropped.total()
+        gone = self.out + self.rejected.total() + self.dropped.total() + self.skipped
+        return self.lines + self.stderr_events + self.lifecycle - gone
 
 
 class PipelineLedger:

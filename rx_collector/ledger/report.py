@@ -12,7 +12,9 @@ __all__ = ["NodeReport", "PipelineReport", "Report", "RunnerReport", "SinkReport
 
 
 class RunnerReport(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One runner, over all its incarnations."""
+    """One runner, over all its incarnations; `exits` has the last hundred. lines + stderr_events + lifecycle = out +
+    rejected + dropped + skipped.
+    """
 
     starts: int
     exits: list[dict[str, Any]]
@@ -23,9 +25,12 @@ class RunnerReport(msgspec.Struct, frozen=True, omit_defaults=True):
     rejected: dict[str, int]
     lost_upstream: int
     out: int
+    skipped: int = 0
     stderr_events: int = 0
+    lifecycle: int = 0
     dropped: dict[str, int] = {}
     error: str | None = None
+    missed: str | None = None
 
 
 class SinkReport(msgspec.Struct, frozen=True):
@@ -90,7 +95,7 @@ class Report(msgspec.Struct, frozen=True):
                 version=1,
                 name=ledger.name,
                 balanced=not wrong,
-                exit_code=exit_code if exit_code or not wrong or not final else 1,
+                exit_code=1 if final and (wrong or _missed(ledger)) else exit_code,
                 seconds=round(seconds, 3),
                 runners={name: _runner(runner) for name, runner in ledger.runners.items()},
                 pipelines={name: _pipeline(pipeline) for name, pipeline in ledger.pipelines.items()},
@@ -113,9 +118,12 @@ def _runner(runner: RunnerLedger) -> RunnerReport:
         rejected=dict(runner.rejected),
         lost_upstream=runner.lost_upstream,
         out=runner.out,
+        skipped=runner.skipped,
         stderr_events=runner.stderr_events,
+        lifecycle=runner.lifecycle,
         dropped=dict(runner.dropped),
         error=runner.error,
+        missed=runner.missed,
     )
 
 
@@ -166,6 +174,11 @@ def _pipeline(pipeline: PipelineLedger) -> PipelineReport:
     )
 
 
+def _missed(ledger: Ledger) -> bool:
+    """Tell whether a child did not end in time when it was stopped."""
+    return any(runner.missed is not None for runner in ledger.runners.values())
+
+
 def _check_runners(ledger: Ledger) -> list[str]:
     return [
         f"runner {name}: {runner.missing():+} lines have no account"
@@ -206,6 +219,9 @@ def _check_pipelines(ledger: Ledger, final: bool) -> list[str]:
 
 
 def _given(ledger: Ledger, source: str) -> int:
+    runner = source.removesuffix(".lifecycle")
+    if source not in ledger.runners and source not in ledger.pipelines and runner in ledger.runners:
+        return ledger.runners[runner].lifecycle_apart
     if source in ledger.runners:
         return ledger.runners[source].out
     pipeline = ledger.pipelines[source]

@@ -65,7 +65,8 @@ class Parse(Stage):
 
     It reads the line, or with ``field`` a text in one field of a payload. A text that does not parse is rejected, and
     ``on_error`` says what becomes of it: ``dead_letter``, ``drop`` (counted as rejected too), ``keep_raw`` (the event
-    goes on as ``{message: text}``) or ``fail`` (the stream ends with ParseError).
+    goes on as ``{message: text}``) or ``fail`` (the stream ends with ParseError). Lifecycle events of a runner, which
+    have fields from the beginning, pass as they are.
     """
 
     shorthand: ClassVar[str | None] = "format"
@@ -183,6 +184,12 @@ class Parse(Stage):
         origin = "origin" if code.envelope == "lines" else "event.origin"
         parser = code.bind(self.format.parser(), "parse_" + self.format.name)
         result = code.temporary()
+        may_be_parsed = code.envelope == "events"  # a lifecycle event never travels among lines
+        if may_be_parsed:
+            code.write('if event.origin.type == "lifecycle":')
+            code.write(f"    {result} = dict(data)")
+            code.write("else:")
+            code.indent()
         if self.on_error == "keep_raw":
             code.write("try:")
             code.write(f"    {result} = {parser}({text}, {origin})")
@@ -191,6 +198,8 @@ class Parse(Stage):
             code.write(f'    {result} = {{"message": {text}}}')
         else:
             code.write(f"{result} = {parser}({text}, {origin})")
+        if may_be_parsed:
+            code.dedent()
         code.write(f"if {result} is None:")
         code.indent()
         code.lose()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from loguru import logger
 
@@ -13,13 +14,15 @@ from rx_collector.event import Event
 from rx_collector.ledger import Ledger, Node, Report
 from rx_collector.operators.python import Python
 from rx_collector.pipeline.parts import DeadLetter, Hub, Limit, Merge, OpenBranch
-from rx_collector.pipeline.project import Project
+from rx_collector.pipeline.project import Project, lifecycle_of
 from rx_collector.pipeline.spec import PipelineSpec
-from rx_collector.pipeline.waker import Waker
+from rx_collector.waker import Waker
+from rx_collector.runners.feed import Feed
+from rx_collector.runners.reader import Reader
 from rx_collector.runners.source import RunnerSource
-from rx_collector.runners.supervisor import supervisor
+from rx_collector.sinks.stdin import Stdin
 from rx_collector.stream.eventstream import EventStream, new_run
-from rx_collector.stream.flow import Batch, Connection, Context
+from rx_collector.stream.flow import Batch, Context
 from rx_collector.units import parse_duration
 
 __all__ = ["Collector"]
@@ -87,8 +90,10 @@ class Collector:
         self._aborted = False
         self._ended = False  # all branches are done; a thread that has said so may still be alive for a moment
         self._pipelines: dict[str, _Pipeline] = {}
-        self._hubs: dict[str, Hub] = {}
-        self._connections: list[Connection] = []
+        self._hubs: dict[str, Hub] = {}  # of runners, of their lifecycle events, and of pipelines
+        self._feeds: dict[str, Feed] = {}  # of the runners that a sink writes to
+        self._fed_until: dict[str, float] = {}  # when their input ended, on the monotonic clock
+        self._readers: dict[str, Reader] = {}  # of the runners that were started
 
     def stop(self) -> None:
         """Ask the runners to end; what they have printed is still delivered."""
@@ -136,6 +141,7 @@ class Collector:
     def _assemble(self, limit: Limit | None) -> None:
         for name in self.project.runners:
             self._hubs[name] = Hub(name)
+            self._hubs[lifecycle_of(name)] = Hub(lifecycle_of(name))
             self.ledger.runner(name)
         contexts = Context(self.ledger, self.ledger.pipeline(""), self._run, connections=[])
         del self.ledger.pipelines[""]
@@ -155,6 +161,9 @@ class Collector:
         for branch in pipeline.spec.sinks:
             nodes = context.pipeline.sink(branch.name)
             name = nodes[1].name.partition(" ")[2]
+            if isinstance(branch.sink, Stdin):
+                feed = self._feeds[branch.sink.runner] = Feed(branch.sink.runner)
+                branch = replace(branch, sink=branch.sink.bound_to(feed))
             pipeline.branches.append(OpenBranch(branch, nodes, name, context, self._news.set))
         letter = pipeline.spec.dead_letter
         if letter is not None:
@@ -177,8 +186,9 @@ class Collector:
         """Start the children, now that everything that reads them is connected."""
         for name, spec in self.project.runners.items():
             hub = self._hubs[name]
-            readers = [pipeline for pipeline in self._pipelines.values() if name in pipeline.spec.sources]
-            if not readers:
+            names = {name, lifecycle_of(name)}
+            readers = [pipeline for pipeline in self._pipelines.values() if names & set(pipeline.spec.sources)]
+            if not readers and name not in self._feeds:
                 logger.warning("runner {} is read by no pipeline and is not started", name)
                 hub.ended = True
                 continue
@@ -187,8 +197,13 @@ class Collector:
                 for pipeline in readers:
                     pipeline.reject(record)
 
-            context = Context(self.ledger, readers[0].context.pipeline, self._run, reject=reject)
-            self._connections.append(RunnerSource(name, spec).connect(_Watched(hub, self._news), context))
+            pipeline = (readers or list(self._pipelines.values()))[0]
+            context = Context(self.ledger, pipeline.context.pipeline, self._run, reject=reject)
+            told = self._hubs[lifecycle_of(name)]
+            source = RunnerSource(
+                name, spec, feed=self._feeds.get(name), lifecycle=told if told.observers else None
+            )
+            self._readers[name] = source.connect(_Watched(hub, self._news), context)
 
     # While it runs
 
@@ -213,10 +228,13 @@ class Collector:
                 self._stopping, deadline = True, None
             if self._stopping and not asked:
                 asked = True
-                for connection in self._connections:
-                    connection.stop()
+                for name, reader in self._readers.items():
+                    if name not in self._feeds:  # the others end when their input does
+                        reader.stop()
             if give_up is None and self._sources_are_over(asked):
                 give_up = now + patience
+            if asked:
+                self._stop_those_without_input(now)
             if self._aborted or (give_up is not None and now >= give_up):
                 if not self._aborted:
                     logger.error("the sinks did not take all events in time; what is left is dropped and counted")
@@ -234,10 +252,23 @@ class Collector:
         waiters.join(_AT_ONCE)
 
     def _sources_are_over(self, asked: bool) -> bool:
-        """Nothing more comes from the children. A reader may still have lines that a full boundary keeps it from sending."""
-        if all(self._hubs[name].ended for name in self.project.runners):
+        """Nothing more comes from the children. A reader may still have lines that a full boundary keeps it from sending.
+
+        When the end was asked for, those that are fed with events do not count: they have to end before patience does.
+        """
+        names = [name for name in self.project.runners if not asked or name not in self._feeds]
+        if all(self._hubs[name].ended for name in names):
             return True
-        return asked and not any(child.running for child in supervisor.children())
+        return asked and not any(self._readers[name].running for name in names if name in self._readers)
+
+    def _stop_those_without_input(self, now: float) -> None:
+        """Stop the children that were fed, when the end of their input did not make them end."""
+        for name, feed in self._feeds.items():
+            reader = self._readers.get(name)
+            if reader is None or not feed.finished or self._hubs[name].ended:
+                continue
+            if now >= self._fed_until.setdefault(name, now) + self.project.runners[name].stop.grace:
+                reader.stop()
 
     def _wait_for_branches(self) -> None:
         """Runs on a thread of its own, so that the main thread can sleep until there is news and none is polled for."""
@@ -249,10 +280,9 @@ class Collector:
         self._news.set()
 
     def _cut_short(self) -> None:
-        for connection in self._connections:
-            connection.dispose()
-        for child in supervisor.children():
-            child.kill()
+        for reader in self._readers.values():
+            reader.dispose()
+            reader.kill()
         for branch in self._branches():
             branch.cancel()
 
@@ -263,6 +293,9 @@ class Collector:
 
     def _finish(self) -> Report:
         errors: list[Exception] = []
+        for name, runner in self.ledger.runners.items():
+            if runner.missed is not None:
+                logger.error("{} {}", name, runner.missed)
         for name in self.project.runners:
             error = self._hubs[name].error
             if error is not None:
@@ -273,8 +306,8 @@ class Collector:
                 errors.append(error)
         errors += [pipeline.error for pipeline in self._pipelines.values() if pipeline.error is not None]
         errors += [branch.end.error for branch in self._branches() if branch.end.error is not None]
-        for child in supervisor.children():
-            child.exited.wait(_AT_ONCE)
+        for reader in self._readers.values():
+            reader.wait(_AT_ONCE)
         report = self.report(1 if errors or self._aborted else 0, final=True)
         for line in report.unbalanced:
             logger.error("the ledger does not balance: {}", line)

@@ -18,7 +18,12 @@ from rx_collector.runners.spec import RunnerSpec
 if TYPE_CHECKING:
     from rx_collector.config.document import Document
 
-__all__ = ["Project", "load", "merge"]
+__all__ = ["Project", "lifecycle_of", "load", "merge"]
+
+
+def lifecycle_of(runner: str) -> str:
+    """Give the name by which a pipeline reads what becomes of a runner's child, instead of what it prints."""
+    return f"{runner}.lifecycle"
 
 
 def _as_it_is(text: str) -> str:
@@ -110,6 +115,8 @@ def _check_sources(document: Document) -> list[Mistake]:
     if not isinstance(runners, Mapping) or not isinstance(pipelines, Mapping):
         return []
     mistakes = []
+    lifecycles = {lifecycle_of(str(name)) for name in runners}
+    fed = _check_fed(document, runners, pipelines, mistakes)
     feeds: dict[str, list[str]] = {}
     for name, pipeline in pipelines.items():
         path = ("pipelines", name)
@@ -126,14 +133,18 @@ def _check_sources(document: Document) -> list[Mistake]:
                 continue
             if source in runners and source in pipelines:
                 continue  # which of the two is meant cannot be told, and is said already
+            if source in lifecycles and source not in runners and source not in pipelines:
+                continue
             if source not in runners and source not in pipelines:
-                known = did_you_mean(source, [*runners, *pipelines])
+                known = did_you_mean(source, [*runners, *pipelines, *(lifecycles if "." in source else ())])
                 mistakes.append(document.mistake(at, f"no runner or pipeline {source!r}{known}"))
             elif source in feeds[name]:
                 mistakes.append(document.mistake(at, f"{source!r} is named twice"))
             else:
                 feeds[name].append(source)
     read = {source for sources in feeds.values() for source in sources}
+    for runner, pipeline in fed.items():
+        feeds[runner] = [pipeline]
     for name, pipeline in pipelines.items():
         if isinstance(pipeline, Mapping) and not pipeline.get("sinks") and name not in read:
             mistakes.append(
@@ -144,6 +155,33 @@ def _check_sources(document: Document) -> list[Mistake]:
             way = " -> ".join([*cycle, cycle[0]])
             mistakes.append(document.mistake(("pipelines", name, "from"), f"it feeds itself: {way}"))
     return mistakes
+
+
+def _check_fed(
+    document: Document, runners: Mapping[str, Any], pipelines: Mapping[str, Any], mistakes: list[Mistake]
+) -> dict[str, str]:
+    """Check the sinks that write to a runner's standard input; give the pipeline that each such runner reads."""
+    fed: dict[str, str] = {}
+    for name, pipeline in pipelines.items():
+        sinks = pipeline.get("sinks") if isinstance(pipeline, Mapping) else None
+        for index, item in enumerate(sinks if isinstance(sinks, list) else ()):
+            if not isinstance(item, Mapping) or "stdin" not in item:
+                continue
+            value = item["stdin"]
+            path: tuple[str | int, ...] = ("pipelines", name, "sinks", index, "stdin")
+            if isinstance(value, Mapping):
+                value, path = value.get("runner"), (*path, "runner")
+            if not isinstance(value, str):
+                continue
+            if value not in runners:
+                mistakes.append(document.mistake(path, f"no runner {value!r}{did_you_mean(value, runners)}"))
+            elif value in fed:
+                mistakes.append(document.mistake(path, f"{value!r} is fed by {fed[value]!r} already"))
+            elif isinstance(runners[value], Mapping) and runners[value].get("stdin") is not None:
+                mistakes.append(document.mistake(path, f"{value!r} says itself what it reads, by 'stdin'"))
+            else:
+                fed[value] = name
+    return fed
 
 
 def _cycle(name: str, feeds: Mapping[str, list[str]]) -> list[str]:

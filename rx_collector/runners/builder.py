@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, Self, TypeVar
 
+from rx_collector.config.options import did_you_mean
 from rx_collector.errors import ConfigError, Mistake
+from rx_collector.runners.spec import RunnerSpec
 
 __all__ = ["RunnerBuilder"]
 
@@ -13,7 +15,11 @@ T = TypeVar("T")
 
 
 class RunnerBuilder(Generic[T]):
-    """Gathers a description step by step; `build` checks it. Each step gives the builder itself."""
+    """Gathers a description step by step; `build` checks it. Each step gives the builder itself.
+
+    Each option of a runner is a step of its own name: ``.idle_timeout("30s")``, ``.framing("nul")``,
+    ``.every("10s", overlap="queue")``; an option that has options of its own takes them as keywords.
+    """
 
     def __init__(self, finish: Callable[..., T], program: str | None = None) -> None:
         self._finish = finish
@@ -44,21 +50,29 @@ class RunnerBuilder(Generic[T]):
         """Give the runner a name; that of the program unless said."""
         return self._set(name=name)
 
-    def cwd(self, directory: str) -> Self:
-        """Say the working directory."""
-        return self._set(cwd=directory)
-
-    def stop(self, signal: str | int = "SIGTERM", grace: float | str = 5.0) -> Self:
-        """Say how the child is asked to end."""
-        return self._set(stop={"signal": signal, "grace": grace})
+    def stop(self, signal: str | int = "SIGTERM", grace: float | str = 5.0, **options: Any) -> Self:
+        """Say how the child is asked to end; `options` are ``terminate_grace`` and ``kill_grace``."""
+        return self._set(stop={"signal": signal, "grace": grace, **options})
 
     def restart(self, when: str = "on-failure", **options: Any) -> Self:
-        """Say when a child that ended is started again; `options` are ``backoff`` and ``limit``."""
+        """Say when a child that ended is started again; `options` are ``backoff``, ``limit`` and ``healthy``."""
         return self._set(restart={"when": when, **options})
 
-    def option(self, **options: Any) -> Self:
-        """Set any other option of a runner: ``max_line``, ``stderr``, ``output``, ``every``, ``timeout`` …"""
-        return self._set(**options)
+    def __getattr__(self, name: str) -> Callable[..., Self]:
+        if name.startswith("_") or name not in RunnerSpec.options():
+            hint = did_you_mean(name, RunnerSpec.options())
+            raise AttributeError(f"a runner has no option {name!r}{hint}")
+
+        def step(*value: Any, **options: Any) -> Self:
+            nested = getattr(RunnerSpec.options()[name].metadata["kind"], "spec", None)
+            if len(value) + len(options) == 0 or len(value) > 1 or (options and nested is None):
+                raise ConfigError([Mistake(f"{name}() takes one value, or options by their names", "runner")])
+            if not options:
+                return self._set(**{name: value[0]})
+            first = {nested.shorthand: value[0]} if value and nested.shorthand else {}
+            return self._set(**{name: {**first, **options}})
+
+        return step
 
     def _set(self, **options: Any) -> Self:
         self._options.update(options)

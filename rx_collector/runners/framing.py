@@ -1,51 +1,119 @@
-"""Framing: how a stream of bytes becomes lines."""
+"""Framing: how a stream of bytes becomes lines.
+
+A framer takes chunks as they were read and gives rows: lists of lines, with each frame that cannot be one (too long, cut
+off) in its place between them. It holds about `max_line` bytes at the most, whatever comes, and goes on with the next
+frame. What it cannot tell the end of yet is given by `flush` when the reader has waited long enough for more.
+"""
 
 from __future__ import annotations
 
+import codecs
+import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any, Final
 
-__all__ = ["LineFramer", "Overlong", "repair"]
+from rx_collector.runners.spec import FramingSpec
 
-_MOST_KEPT = 64 * 1024  # of an overlong line, for its dead letter
+__all__ = ["Framer", "LineFramer", "Refused", "Row", "Transcoder", "framer", "repair"]
+
+_MOST_KEPT = 64 * 1024  # of a frame that is refused, for its dead letter
 
 
 @dataclass(frozen=True, slots=True)
-class Overlong:
-    """A line that was longer than allowed: its length in bytes and how it begins."""
+class Refused:
+    """A frame that is no line: why (a word for the ledger, a text for people) and how it begins."""
 
-    length: int
+    reason: str
+    error: str
     head: bytes
 
 
-class LineFramer:
-    """Splits chunks into lines, holding at most about `max_line` bytes whatever comes.
+Row = list[bytes] | Refused
 
-    A line ends with a newline, with or without a carriage return before it, or at the end of the stream. One that is
-    longer than `max_line` becomes an `Overlong`, or with `truncate` its first `max_line` bytes, and what follows its
-    newline is read as usual.
-    """
+
+class Framer(ABC):
+    """Splits chunks into lines."""
+
+    #: Seconds after which `flush` wants to be called when nothing more has come; None when nothing waits for that.
+    flush_after: float | None = None
+    #: Whether a line may have a newline in it.
+    multiline = False
 
     def __init__(self, max_line: int, *, truncate: bool = False) -> None:
         self._max_line = max_line
         self._truncate = truncate
+
+    @abstractmethod
+    def feed(self, chunk: bytes) -> list[Row]:
+        """Take a chunk, which is never empty."""
+
+    @abstractmethod
+    def end(self) -> list[Row]:
+        """The stream has ended: give what is left."""
+
+    def flush(self) -> list[Row]:
+        """Give what was held back because more of it might have come."""
+        return []
+
+    def _overlong(self, length: int, head: bytes) -> Row:
+        """Give what becomes of a frame that is longer than allowed, of which `head` is the beginning."""
+        if self._truncate:
+            return [_whole(head[: self._max_line])]
+        error = f"the line has {length} bytes, {self._max_line} are allowed; raw holds its beginning"
+        return Refused("line_too_long", error, head[:_MOST_KEPT])
+
+    def _fitted(self, lines: list[bytes]) -> list[Row]:
+        """Give rows of lines, those that are too long as what becomes of them."""
+        most = self._max_line
+        if not lines or max(map(len, lines)) <= most:
+            return [lines] if lines else []
+        rows: list[Row] = []
+        row: list[bytes] = []
+        for line in lines:
+            made: Row = [line] if len(line) <= most else self._overlong(len(line), line)
+            if isinstance(made, Refused):
+                if row:
+                    rows.append(row)
+                    row = []
+                rows.append(made)
+            else:
+                row += made
+        if row:
+            rows.append(row)
+        return rows
+
+
+class LineFramer(Framer):
+    """Lines that end with a delimiter of one byte, or at the end of the stream; ``\\r\\n`` ends a line like ``\\n``."""
+
+    def __init__(self, max_line: int, *, truncate: bool = False, delimiter: bytes = b"\n") -> None:
+        super().__init__(max_line, truncate=truncate)
+        self._delimiter = delimiter
+        self._newline = delimiter == b"\n"
+        self.multiline = not self._newline
         self._parts: list[bytes] = []  # of the line that has no end yet
         self._size = 0
         self._skipped: int | None = None  # the length so far of an overlong line that has no end yet
 
-    def feed(self, chunk: bytes) -> list[list[bytes] | Overlong]:
-        """Take a chunk; give rows of lines, with each overlong line in its place between them."""
-        out: list[list[bytes] | Overlong] = []
+    @property
+    def rest(self) -> bytes:
+        """The last bytes that came, when they are the beginning of a line that has no end yet."""
+        return self._parts[-1] if self._parts and self._skipped is None else b""
+
+    def feed(self, chunk: bytes) -> list[Row]:
+        out: list[Row] = []
         if self._skipped is not None:
-            end = chunk.find(b"\n")
+            end = chunk.find(self._delimiter)
             if end < 0:
                 self._skipped += len(chunk)
                 return out
             out.append(self._end_overlong(self._skipped + end))
             chunk = chunk[end + 1 :]
-        end = chunk.rfind(b"\n")
+        end = chunk.rfind(self._delimiter)
         if end >= 0:
             block = b"".join([*self._parts, chunk[:end]]) if self._parts else chunk[:end]
-            self._split(block, out)
+            out += self._split(block)
             chunk = chunk[end + 1 :]
             self._parts, self._size = [], 0
         if chunk:
@@ -58,41 +126,218 @@ class LineFramer:
                 self._parts = [b"".join(self._parts)[: max(self._max_line if self._truncate else 0, _MOST_KEPT)]]
         return out
 
-    def end(self) -> list[list[bytes] | Overlong]:
-        """The stream has ended: give its last line, if it had no newline."""
-        out: list[list[bytes] | Overlong] = []
+    def end(self) -> list[Row]:
         if self._skipped is not None:
-            out.append(self._end_overlong(self._skipped))
-        elif self._parts:
-            self._split(b"".join(self._parts), out)
-            self._parts, self._size = [], 0
-        return out
+            return [self._end_overlong(self._skipped)]
+        if not self._parts:
+            return []
+        block = b"".join(self._parts)
+        self._parts, self._size = [], 0
+        return self._split(block)
 
-    def _end_overlong(self, length: int) -> list[bytes] | Overlong:
+    def _end_overlong(self, length: int) -> Row:
         head = self._parts[0] if self._parts else b""
         self._parts, self._size, self._skipped = [], 0, None
-        return [_whole(head[: self._max_line])] if self._truncate else Overlong(length, head[:_MOST_KEPT])
+        return self._overlong(length, head)
 
-    def _split(self, block: bytes, out: list[list[bytes] | Overlong]) -> None:
-        lines = block.split(b"\n")
-        if b"\r" in block:
+    def _split(self, block: bytes) -> list[Row]:
+        lines = block.split(self._delimiter)
+        if self._newline and b"\r" in block:
             lines = [line[:-1] if line.endswith(b"\r") else line for line in lines]
-        if len(block) <= self._max_line or max(map(len, lines)) <= self._max_line:
-            out.append(lines)
-            return
+        return [lines] if len(block) <= self._max_line else self._fitted(lines)
+
+
+class LengthFramer(Framer):
+    """Records with a binary number of bytes before each. One that the stream's end cuts off is refused as torn."""
+
+    multiline = True
+
+    def __init__(self, max_line: int, *, truncate: bool, size: int, order: Any) -> None:
+        super().__init__(max_line, truncate=truncate)
+        self._size = size
+        self._order = order
+        self._buffer = bytearray()
+        self._skip = 0  # bytes of a record that is too long which are still to come
+        self._long: tuple[int, bytearray] | None = None  # such a record: its length and how it begins
+
+    def feed(self, chunk: bytes) -> list[Row]:
+        rows: list[Row] = []
         row: list[bytes] = []
-        for line in lines:
-            if len(line) <= self._max_line:
-                row.append(line)
-            elif self._truncate:
-                row.append(_whole(line[: self._max_line]))
-            else:
-                if row:
-                    out.append(row)
-                    row = []
-                out.append(Overlong(len(line), line[:_MOST_KEPT]))
-        if row:
+        buffer, position = self._buffer, 0
+        buffer += chunk
+        while True:
+            if self._long is not None:
+                length, head = self._long
+                part = min(self._skip, len(buffer) - position)
+                wanted = max(self._max_line if self._truncate else 0, _MOST_KEPT) - len(head)
+                head += buffer[position : position + min(part, max(0, wanted))]
+                position += part
+                self._skip -= part
+                if self._skip:
+                    break
+                self._long = None
+                rows += [row] if row else []
+                row = []
+                rows.append(self._overlong(length, bytes(head)))
+            if len(buffer) - position < self._size:
+                break
+            length = int.from_bytes(buffer[position : position + self._size], self._order)
+            if length > self._max_line:
+                position += self._size
+                self._long, self._skip = (length, bytearray()), length
+                continue
+            end = position + self._size + length
+            if len(buffer) < end:
+                break
+            row.append(bytes(buffer[position + self._size : end]))
+            position = end
+        del buffer[:position]
+        return [*rows, row] if row else rows
+
+    def end(self) -> list[Row]:
+        torn, self._buffer = bytes(self._buffer), bytearray()
+        if self._long is not None:
+            length, head = self._long
+            torn, self._long = bytes(head), None
+            return [Refused("torn_frame", f"the stream ended in a record of {length} bytes", torn[:_MOST_KEPT])]
+        if torn:
+            return [Refused("torn_frame", f"the stream ended after {len(torn)} bytes of a record", torn[:_MOST_KEPT])]
+        return []
+
+
+class MultilineFramer(Framer):
+    """Records of several lines: one that matches `start` begins a record, the lines after it belong to it.
+
+    A record ends where the next one begins, so the last one waits for that, or for `flush`.
+    """
+
+    multiline = True
+
+    def __init__(
+        self, max_line: int, *, truncate: bool, start: re.Pattern[str], most_lines: int, flush_after: float
+    ) -> None:
+        super().__init__(max_line, truncate=truncate)
+        self._lines = LineFramer(max_line, truncate=truncate)
+        self._start = start.search
+        self._most_lines = most_lines
+        self._flush = flush_after
+        self._record: list[bytes] = []
+        self._count = 0  # of its lines
+        self._length = 0
+
+    @property
+    def flush_after(self) -> float | None:  # type: ignore[override]
+        return self._flush if self._count else None
+
+    def feed(self, chunk: bytes) -> list[Row]:
+        return self._join(self._lines.feed(chunk))
+
+    def flush(self) -> list[Row]:
+        return self._take()
+
+    def end(self) -> list[Row]:
+        return _joined(self._join(self._lines.end()) + self._take())
+
+    def _join(self, rows: list[Row]) -> list[Row]:
+        out: list[Row] = []
+        for row in rows:
+            if isinstance(row, Refused):
+                out += [*self._take(), row]
+                continue
+            for line in row:
+                if self._count >= self._most_lines or (self._count and self._start(line.decode("utf-8", "replace"))):
+                    out += self._take()
+                self._gather(line)
+        return _joined(out)
+
+    def _gather(self, line: bytes) -> None:
+        """Add a line to the record; of a record that is too long only the beginning is kept."""
+        if self._length <= max(self._max_line, _MOST_KEPT):
+            self._record.append(line)
+        self._length += len(line) + (1 if self._count else 0)
+        self._count += 1
+
+    def _take(self) -> list[Row]:
+        """Give the record that was gathered, if there is one."""
+        if not self._count:
+            return []
+        record, length = b"\n".join(self._record), self._length
+        self._record, self._count, self._length = [], 0, 0
+        return [self._overlong(length, record)] if length > self._max_line else [[record]]
+
+
+class JsonSequenceFramer(Framer):
+    """JSON text sequences (RFC 7464): a record separator before each record, a newline after it."""
+
+    multiline = True
+    _SEPARATOR: Final = b"\x1e"
+
+    def __init__(self, max_line: int, *, truncate: bool, flush_after: float) -> None:
+        super().__init__(max_line, truncate=truncate)
+        self._flush = flush_after
+        self._records = LineFramer(max_line, truncate=truncate, delimiter=self._SEPARATOR)
+
+    @property
+    def flush_after(self) -> float | None:  # type: ignore[override]
+        return self._flush if self._records.rest.endswith(b"\n") else None
+
+    def feed(self, chunk: bytes) -> list[Row]:
+        return self._cleaned(self._records.feed(chunk))
+
+    def flush(self) -> list[Row]:
+        """Give a record whose newline has come; without one it is not whole."""
+        return self._cleaned(self._records.end()) if self._records.rest.endswith(b"\n") else []
+
+    def end(self) -> list[Row]:
+        return self._cleaned(self._records.end())
+
+    def _cleaned(self, rows: list[Row]) -> list[Row]:
+        out: list[Row] = []
+        for row in rows:
+            if isinstance(row, Refused):
+                out.append(row)
+            elif lines := [text for text in (line.strip(b"\r\n") for line in row) if text]:
+                out.append(lines)
+        return _joined(out)
+
+
+def _joined(rows: list[Row]) -> list[Row]:
+    """Put neighbouring lists of lines into one."""
+    out: list[Row] = []
+    for row in rows:
+        if isinstance(row, list) and out and isinstance(out[-1], list):
+            out[-1] += row
+        else:
             out.append(row)
+    return out
+
+
+def framer(spec: FramingSpec, max_line: int, *, truncate: bool) -> Framer:
+    """Make the framer of a description."""
+    if spec.by == "length":
+        return LengthFramer(max_line, truncate=truncate, size=spec.size, order=spec.order)
+    if spec.by == "multiline":
+        assert spec.start is not None
+        return MultilineFramer(
+            max_line, truncate=truncate, start=spec.start, most_lines=spec.most_lines, flush_after=spec.flush
+        )
+    if spec.by == "json_seq":
+        return JsonSequenceFramer(max_line, truncate=truncate, flush_after=spec.flush)
+    return LineFramer(max_line, truncate=truncate, delimiter=b"\0" if spec.by == "nul" else b"\n")
+
+
+class Transcoder:
+    """Turns output in another encoding into UTF-8, chunk by chunk. What cannot be decoded becomes U+FFFD, counted."""
+
+    def __init__(self, encoding: str) -> None:
+        self.replaced = 0
+        self._decode = codecs.getincrementaldecoder(encoding)(errors="replace").decode
+
+    def feed(self, chunk: bytes, *, final: bool = False) -> bytes:
+        """Give the chunk in UTF-8, but for a character that it does not end."""
+        text = self._decode(chunk, final)
+        self.replaced += text.count("\ufffd")
+        return text.encode("utf-8", "replace")
 
 
 def _whole(line: bytes) -> bytes:

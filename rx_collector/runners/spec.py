@@ -6,169 +6,205 @@ import re
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from rx_collector.config.options import (
     BOOLEAN,
+    COUNT,
     DURATION,
-    INVALID,
     PATH,
     SIZE,
     TEXT,
     Choice,
-    Kind,
     ListOf,
     Nested,
     Scope,
     Spec,
-    did_you_mean,
     option,
-    plainly,
 )
-from rx_collector.units import parse_duration
+from rx_collector.runners.kinds import (
+    AccountKind,
+    CommandKind,
+    EncodingKind,
+    EnvironmentKind,
+    ExitCodeKind,
+    NiceKind,
+    PatternKind,
+    RangeKind,
+    ResourceKind,
+    RestartsKind,
+    SignalKind,
+    UmaskKind,
+)
 
-__all__ = ["RestartSpec", "RunnerSpec", "StopSpec"]
-
-
-class _Signal(Kind):
-    wanted = "a signal such as SIGINT"
-
-    def convert(self, value: Any, scope: Scope) -> Any:
-        if isinstance(value, signal.Signals):
-            return value
-        names = [member.name for member in signal.Signals]
-        if isinstance(value, str):
-            name = value.upper() if value.upper().startswith("SIG") else f"SIG{value.upper()}"
-            if name in names:
-                return signal.Signals[name]
-            return scope.wrong(f"unknown signal {value!r}{did_you_mean(name, names)}")
-        if isinstance(value, int) and not isinstance(value, bool):
-            try:
-                return signal.Signals(value)
-            except ValueError:
-                return scope.wrong(f"there is no signal {value}")
-        return self._wanted(value, scope)
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": ["string", "integer"]}
-
-
-class _Range(Kind):
-    wanted = "a range of durations such as 1s..30s"
-
-    def convert(self, value: Any, scope: Scope) -> Any:
-        if isinstance(value, tuple):
-            return value
-        if not isinstance(value, str):
-            return self._wanted(value, scope)
-        low, dots, high = value.partition("..")
-        try:
-            bounds = (parse_duration(low), parse_duration(high if dots else low))
-        except ValueError as error:
-            return scope.wrong(f"{self.wanted} is wanted here: {error}")
-        if not 0 < bounds[0] <= bounds[1]:
-            return scope.wrong(f"{value!r} is no range; the lower duration comes first and is more than nothing")
-        return bounds
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "string"}
-
-
-class _Limit(Kind):
-    wanted = "a limit such as 5 in 1m"
-
-    def convert(self, value: Any, scope: Scope) -> Any:
-        if isinstance(value, tuple):
-            return value
-        match = re.fullmatch(r"(\d+)\s+in\s+(\S+)", value.strip()) if isinstance(value, str) else None
-        if match is None:
-            return scope.wrong(f"{self.wanted} is wanted here")
-        try:
-            return int(match[1]), parse_duration(match[2])
-        except ValueError as error:
-            return scope.wrong(str(error))
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "string", "pattern": r"\d+\s+in\s+\S+|\$\{"}
-
-
-class _Command(Kind):
-    """An argv; with ``shell: true`` a text."""
-
-    wanted = "a list of arguments such as [bpftrace, -q, exec.bt]"
-
-    def convert(self, value: Any, scope: Scope) -> Any:
-        if isinstance(value, list | tuple):
-            items = ListOf(TEXT, least=1).convert(value, scope)
-            if items is not INVALID:
-                if any("\0" in item for item in items):
-                    return scope.wrong("an argument cannot hold a NUL character")
-                if not items[0]:
-                    return scope.wrong("the command is empty")
-            return items
-        if isinstance(value, str):
-            return value if value.strip() else scope.wrong("the command is empty")
-        return self._wanted(value, scope)
-
-    def schema(self) -> dict[str, Any]:
-        return {"anyOf": [ListOf(TEXT, least=1).schema(), {"type": "string", "minLength": 1}]}
-
-
-class _Environment(Kind):
-    wanted = "a mapping of names to texts"
-
-    def convert(self, value: Any, scope: Scope) -> Any:
-        if not isinstance(value, Mapping):
-            return scope.wrong(f"{self.wanted} is wanted here, not {plainly(value)}")
-        made: dict[str, str | None] = {}
-        for name, text in value.items():
-            if not name or "=" in name or "\0" in name:
-                scope.child(name).wrong(f"{name!r} cannot name a variable", on_key=True)
-                return INVALID
-            made[name] = None if text is None else TEXT.convert(text, scope.child(name))
-            if made[name] is INVALID:
-                return INVALID
-        return made
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean", "null"]}}
-
-
-class _ExitCode(Kind):
-    wanted = "an exit code from 0 to 255"
-
-    def convert(self, value: Any, scope: Scope) -> Any:
-        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255:
-            return value
-        return self._wanted(value, scope)
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "integer", "minimum": 0, "maximum": 255}
+__all__ = [
+    "EverySpec",
+    "FramingSpec",
+    "LimitsSpec",
+    "LossSpec",
+    "ReadySpec",
+    "RestartSpec",
+    "RunnerSpec",
+    "StdinSpec",
+    "StopSpec",
+]
 
 
 @dataclass(frozen=True)
 class StopSpec(Spec):
-    """How the child is asked to end: this signal, then SIGTERM, then SIGKILL, to its whole process group."""
+    """How the child is asked to end: this signal, then SIGTERM, then SIGKILL, to its whole process group.
+
+    What it prints until then is delivered. A child that had to be killed is named, and the collector exits with 1.
+    """
 
     name: ClassVar[str] = "stop"
     shorthand: ClassVar[str | None] = "signal"
 
-    signal: signal.Signals = option(_Signal(), "The first signal.", signal.SIGTERM)
-    grace: float = option(DURATION, "How long the child may take after the first signal, in seconds.", 5.0)
+    signal: signal.Signals = option(SignalKind(), "The first signal.", signal.SIGTERM)
+    grace: float = option(DURATION, "How long the child may take after the first signal.", 5.0)
+    terminate_grace: float = option(DURATION, "How long after SIGTERM, when that was not the first.", 2.0)
+    kill_grace: float = option(
+        DURATION, "How long after SIGKILL somebody outside the process group may still hold the output open.", 1.0
+    )
 
 
 @dataclass(frozen=True)
 class RestartSpec(Spec):
-    """When a child that ended is started again."""
+    """When a child that ended is started again.
+
+    The wait before a restart begins at the lower bound of ``backoff`` and doubles up to the upper one, less up to a fifth
+    by chance, so that many runners do not start together. A child that cannot be started any more, after it once could, is
+    tried five times in a row at the most.
+    """
 
     name: ClassVar[str] = "restart"
     shorthand: ClassVar[str | None] = "when"
 
     when: str = option(Choice("never", "on-failure", "always"), "After which ends it is started again.", "never")
     backoff: tuple[float, float] = option(
-        _Range(), "The wait before the first restart and the longest one; it doubles in between.", (1.0, 30.0)
+        RangeKind(), "The wait before the first restart and the longest one; it doubles in between.", (1.0, 30.0)
     )
-    limit: tuple[int, float] | None = option(_Limit(), "How many restarts in which time are too many.", None)
+    healthy: float | None = option(
+        DURATION, "A child that ran for so long begins with the shortest wait again; the longest wait unless said.", None
+    )
+    limit: tuple[int, float] | None = option(RestartsKind(), "How many restarts in which time are too many.", None)
+
+
+@dataclass(frozen=True)
+class EverySpec(Spec):
+    """Run the command again and again, at even distances from the first start."""
+
+    name: ClassVar[str] = "every"
+    shorthand: ClassVar[str | None] = "interval"
+
+    interval: float = option(DURATION, "The time from start to start.", example="10s")
+    overlap: str = option(
+        Choice("skip", "queue", "replace"),
+        "When a run is not over at the time of the next: leave that one out, start it at once afterwards, or stop the old.",
+        "skip",
+    )
+    jitter: float = option(DURATION, "Each start is late by up to so long, by chance.", 0.0)
+
+    def check(self, scope: Scope) -> None:
+        if self.interval <= 0:
+            scope.child("interval").wrong("the interval must be longer than nothing")
+        if self.jitter > self.interval:
+            scope.child("jitter").wrong("the jitter cannot be longer than the interval")
+
+
+@dataclass(frozen=True)
+class FramingSpec(Spec):
+    """How the bytes of standard output become lines.
+
+    ``newline`` (also before it a carriage return), ``nul``, ``length`` (a binary number of bytes comes before each),
+    ``json_seq`` (RFC 7464), ``multiline`` (a line that matches ``start`` begins a record, the others belong to it).
+    """
+
+    name: ClassVar[str] = "framing"
+    shorthand: ClassVar[str | None] = "by"
+
+    by: str = option(
+        Choice("newline", "nul", "length", "json_seq", "multiline"), "What tells one record from the next.", "newline"
+    )
+    start: re.Pattern[str] | None = option(
+        PatternKind(), "What the first line of a record looks like (multiline).", None
+    )
+    most_lines: int = option(COUNT, "The most lines of a record (multiline); then it is sent.", 1000)
+    flush: float = option(
+        DURATION, "How long a record whose end is not yet known may wait for more (multiline, json_seq).", 0.25
+    )
+    size: int = option(COUNT, "The bytes of the number before each record: 1, 2, 4 or 8 (length).", 4)
+    order: str = option(Choice("big", "little"), "Which byte of that number comes first (length).", "big")
+
+    def check(self, scope: Scope) -> None:
+        if self.by == "multiline" and self.start is None:
+            scope.wrong("say what the first line of a record looks like, for example start: '^\\d{4}-'")
+        if self.by != "multiline" and self.start is not None:
+            scope.child("start").wrong("'start' goes with 'by: multiline'")
+        if self.size not in (1, 2, 4, 8):
+            scope.child("size").wrong("the number has 1, 2, 4 or 8 bytes")
+        if self.most_lines == 0:
+            scope.child("most_lines").wrong("a record has at least one line")
+
+
+@dataclass(frozen=True)
+class StdinSpec(Spec):
+    """What the child reads on standard input: a text or a file, anew for each start; nothing unless said.
+
+    The events of a pipeline reach it by the sink ``stdin``.
+    """
+
+    name: ClassVar[str] = "stdin"
+    shorthand: ClassVar[str | None] = "text"
+
+    text: str | None = option(TEXT, "A text.", None)
+    file: str | None = option(PATH, "A file.", None)
+
+    def check(self, scope: Scope) -> None:
+        if (self.text is None) == (self.file is None):
+            scope.wrong("say 'text' or 'file', one of them")
+
+
+@dataclass(frozen=True)
+class ReadySpec(Spec):
+    """How it is known that the child is ready: a line that matches. Without this, its first line of output."""
+
+    name: ClassVar[str] = "ready"
+    shorthand: ClassVar[str | None] = "line"
+
+    line: re.Pattern[str] = option(
+        PatternKind(), "What the line looks like; it is searched for.", example="'^Attaching'"
+    )
+    on: str = option(Choice("stdout", "stderr", "either"), "Where the line appears.", "either")
+
+
+@dataclass(frozen=True)
+class LossSpec(Spec):
+    """A line with which the tool itself reports that it lost events."""
+
+    name: ClassVar[str] = "lost"
+    shorthand: ClassVar[str | None] = "line"
+
+    line: re.Pattern[str] = option(
+        PatternKind("count"), "What the line looks like; the group 'count' is how many.", example="'lost (?P<count>\\d+)'"
+    )
+    on: str = option(Choice("stdout", "stderr", "either"), "Where the line appears.", "either")
+
+
+@dataclass(frozen=True)
+class LimitsSpec(Spec):
+    """Resource limits of the child, soft and hard (setrlimit(2)); what it starts inherits them."""
+
+    name: ClassVar[str] = "limits"
+
+    cpu: float | None = option(DURATION, "Processor time, in whole seconds; then SIGXCPU, then SIGKILL.", None)
+    memory: int | None = option(ResourceKind("size"), "The address space (RLIMIT_AS).", None)
+    file_size: int | None = option(ResourceKind("size"), "The largest file it may write.", None)
+    open_files: int | None = option(ResourceKind("count"), "The most open descriptors.", None)
+    processes: int | None = option(ResourceKind("count"), "The most processes of its user.", None)
+    core: int | None = option(ResourceKind("size"), "The largest core dump.", None)
+    stack: int | None = option(ResourceKind("size"), "The stack.", None)
+    locked_memory: int | None = option(ResourceKind("size"), "Memory that may be locked.", None)
 
 
 @dataclass(frozen=True)
@@ -177,23 +213,51 @@ class RunnerSpec(Spec):
 
     name: ClassVar[str] = "runner"
 
-    command: tuple[str, ...] | str = option(_Command(), "The program and its arguments.", example="[vmstat, 1]")
+    command: tuple[str, ...] | str = option(CommandKind(), "The program and its arguments.", example="[vmstat, 1]")
     shell: bool = option(BOOLEAN, "Whether the command is one text for /bin/sh.", False)
     cwd: str | None = option(PATH, "The working directory; that of the file unless said.", None)
     env: Mapping[str, str | None] | None = option(
-        _Environment(), "Variables added to the collector's own; null removes one.", None
+        EnvironmentKind(), "Variables added to the collector's own, or put in their place; null removes one.", None
     )
+    clear_env: bool = option(BOOLEAN, "Whether the child sees the variables of 'env' alone.", False)
+    stdin: StdinSpec | None = option(Nested(StdinSpec), "What the child reads; nothing unless said.", None)
+    user: str | int | None = option(AccountKind(), "The user it runs as (needs root); its groups come along.", None)
+    group: str | int | None = option(AccountKind(), "The group it runs as; that of the user unless said.", None)
+    umask: int | None = option(UmaskKind(), "Its umask; the collector's unless said.", None)
+    nice: int | None = option(NiceKind(), "Its scheduling priority.", None)
+    limits: LimitsSpec | None = option(Nested(LimitsSpec), "Its resource limits.", None)
     stop: StopSpec = option(Nested(StopSpec), "How the child is asked to end.", StopSpec())
+    linger: float = option(
+        DURATION,
+        "How long others may hold its output open after the child itself has ended; then they are stopped.",
+        5.0,
+    )
     restart: RestartSpec = option(Nested(RestartSpec), "When a child that ended is started again.", RestartSpec())
-    success_codes: tuple[int, ...] = option(ListOf(_ExitCode(), single=True), "Exit codes that mean success.", (0,))
+    success_codes: tuple[int, ...] = option(ListOf(ExitCodeKind(), single=True), "Exit codes that mean success.", (0,))
+    ready: ReadySpec | None = option(Nested(ReadySpec), "How it is known that it is ready; by its first line.", None)
+    start_timeout: float | None = option(DURATION, "How long it may take to be ready; then it is stopped.", None)
+    idle_timeout: float | None = option(
+        DURATION, "How long it may print nothing while we read; then it is stopped, which counts as a failure.", None
+    )
+    timeout: float | None = option(DURATION, "How long one run may take before it is stopped, which is a failure.", None)
+    every: EverySpec | None = option(Nested(EverySpec), "Run the command again and again instead of once.", None)
+    framing: FramingSpec = option(Nested(FramingSpec), "How its output becomes lines.", FramingSpec())
+    encoding: str = option(EncodingKind(), "The encoding of its output.", "utf-8")
     max_line: int = option(SIZE, "The longest line, in bytes.", 1 << 20)
     overlong: str = option(Choice("reject", "truncate"), "What becomes of a longer line.", "reject")
+    skip_lines: int = option(COUNT, "How many lines at the beginning of each run are left out (headers).", 0)
     stderr: str = option(Choice("log", "events", "drop"), "Where standard error goes; it is read in any case.", "log")
     output: str = option(
         Choice("pipe", "pty"), "What standard output is; pty for programs that block-buffer into a pipe.", "pipe"
     )
-    every: float | None = option(DURATION, "Run the command again and again, this long from start to start.", None)
-    timeout: float | None = option(DURATION, "How long one run may take before it is stopped.", None)
+    lifecycle: bool = option(
+        BOOLEAN, "Whether starts, ends and stalls of the child are events among its lines, of type lifecycle.", False
+    )
+    lost: tuple[LossSpec, ...] | None = option(
+        ListOf(Nested(LossSpec), single=True),
+        "How the tool reports lost events; known for bpftrace, tcpdump and perf.",
+        None,
+    )
 
     def check(self, scope: Scope) -> None:
         if self.shell and not isinstance(self.command, str):
@@ -202,10 +266,9 @@ class RunnerSpec(Spec):
             scope.child("command").wrong("a list of arguments is wanted here, not a text; a text needs 'shell: true'")
         if self.max_line == 0:
             scope.child("max_line").wrong("a line needs at least one byte")
-        if self.every is not None and self.every <= 0:
-            scope.child("every").wrong("the interval must be longer than nothing")
-        if self.timeout is not None and self.timeout <= 0:
-            scope.child("timeout").wrong("the time-out must be longer than nothing")
+        for name in ("timeout", "start_timeout", "idle_timeout"):
+            if getattr(self, name) is not None and getattr(self, name) <= 0:
+                scope.child(name).wrong("the time-out must be longer than nothing")
         if self.every is not None and self.restart.when != "never":
             scope.child("every").wrong(
                 "a command that is run every so often is started again anyway; leave 'restart' out"

@@ -141,6 +141,8 @@ class SegmentObserver:
         self._account(segment, len(batch), counts)
         if isinstance(batch, Lines) and batch.repaired:
             _give_back_raw(out, batch.repaired)
+        if isinstance(batch, Lines) and batch.broken:
+            _put_on_one_line(out)
         if out:
             self._downstream.on_batch(out)
         # _fail may have set it during the run, which a type checker cannot see.
@@ -253,3 +255,11 @@ def _give_back_raw(events: list[Event], repaired: dict[int, bytes]) -> None:
     for event in events:
         if event.raw is not None and event.line in repaired:
             event.raw = repaired[event.line]
+
+
+def _put_on_one_line(events: list[Event]) -> None:
+    """Keep what has newlines in it from being written as it came: a line of output is a line."""
+    for event in events:
+        if event.encoded is not None and b"\n" in event.encoded:
+            event.data  # noqa: B018 - it may have to be decoded from what is taken away here
+            event.encoded = None

@@ -32,15 +32,16 @@ def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
 
 
 def session(leader: int) -> list[int]:
-    """Processes whose parent is this one."""
+    """Processes whose parent is this one, without the guardian."""
     found = []
     for directory in Path("/proc").iterdir():
         if directory.name.isdigit():
             try:
                 fields = (directory / "stat").read_text().rpartition(")")[2].split()
+                guardian = b"rx-guardian" in (directory / "cmdline").read_bytes()
             except OSError:
                 continue
-            if int(fields[1]) == leader:
+            if int(fields[1]) == leader and not guardian:
                 found.append(int(directory.name))
     return found
 

@@ -1,4 +1,4 @@
-"""Waking a thread that sleeps, also from a signal handler that runs on that very thread."""
+"""Waking a thread that sleeps in poll(2), also from a signal handler that runs on that very thread."""
 
 from __future__ import annotations
 
@@ -33,7 +33,18 @@ class Waker:
     def wait(self, timeout: float | None) -> None:
         """Sleep until `set` was called, at most `timeout` seconds. For one thread."""
         if self._poll.poll(None if timeout is None else max(0.0, timeout) * 1000):
+            self.clear()
+
+    def fileno(self) -> int:
+        """Give the descriptor, for a poll that waits for more than this."""
+        return self._descriptor
+
+    def clear(self) -> None:
+        """Forget that `set` was called, if it was. For the thread that waits."""
+        try:
             os.eventfd_read(self._descriptor)
+        except BlockingIOError:
+            pass
 
     def close(self) -> None:
         """Release it."""

@@ -1,0 +1,256 @@
+"""The kinds of values that only a runner's description has: signals, commands, accounts, patterns, limits …"""
+
+from __future__ import annotations
+
+import codecs
+import re
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+from rx_collector.config.options import INVALID, TEXT, Kind, ListOf, Scope, did_you_mean, plainly
+from rx_collector.units import parse_count, parse_duration, parse_size
+
+__all__ = [
+    "AccountKind",
+    "CommandKind",
+    "EncodingKind",
+    "EnvironmentKind",
+    "ExitCodeKind",
+    "NiceKind",
+    "PatternKind",
+    "RangeKind",
+    "ResourceKind",
+    "RestartsKind",
+    "SignalKind",
+    "UmaskKind",
+]
+
+
+class SignalKind(Kind):
+    wanted = "a signal such as SIGINT"
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        if isinstance(value, signal.Signals):
+            return value
+        names = [member.name for member in signal.Signals]
+        if isinstance(value, str):
+            name = value.upper() if value.upper().startswith("SIG") else f"SIG{value.upper()}"
+            if name in names:
+                return signal.Signals[name]
+            return scope.wrong(f"unknown signal {value!r}{did_you_mean(name, names)}")
+        if isinstance(value, int) and not isinstance(value, bool):
+            try:
+                return signal.Signals(value)
+            except ValueError:
+                return scope.wrong(f"there is no signal {value}")
+        return self._wanted(value, scope)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": ["string", "integer"]}
+
+
+class RangeKind(Kind):
+    wanted = "a range of durations such as 1s..30s"
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        if isinstance(value, tuple):
+            return value
+        if not isinstance(value, str):
+            return self._wanted(value, scope)
+        low, dots, high = value.partition("..")
+        try:
+            bounds = (parse_duration(low), parse_duration(high if dots else low))
+        except ValueError as error:
+            return scope.wrong(f"{self.wanted} is wanted here: {error}")
+        if not 0 < bounds[0] <= bounds[1]:
+            return scope.wrong(f"{value!r} is no range; the lower duration comes first and is more than nothing")
+        return bounds
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string"}
+
+
+class RestartsKind(Kind):
+    wanted = "a limit such as 5 in 1m"
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d+)\s+in\s+(\S+)", value.strip()) if isinstance(value, str) else None
+        if match is None:
+            return scope.wrong(f"{self.wanted} is wanted here")
+        try:
+            return int(match[1]), parse_duration(match[2])
+        except ValueError as error:
+            return scope.wrong(str(error))
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": r"\d+\s+in\s+\S+|\$\{"}
+
+
+class CommandKind(Kind):
+    """An argv; with ``shell: true`` a text."""
+
+    wanted = "a list of arguments such as [bpftrace, -q, exec.bt]"
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        if isinstance(value, list | tuple):
+            items = ListOf(TEXT, least=1).convert(value, scope)
+            if items is not INVALID:
+                if any("\0" in item for item in items):
+                    return scope.wrong("an argument cannot hold a NUL character")
+                if not items[0]:
+                    return scope.wrong("the command is empty")
+            return items
+        if isinstance(value, str):
+            return value if value.strip() else scope.wrong("the command is empty")
+        return self._wanted(value, scope)
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [ListOf(TEXT, least=1).schema(), {"type": "string", "minLength": 1}]}
+
+
+class EnvironmentKind(Kind):
+    wanted = "a mapping of names to texts"
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        if not isinstance(value, Mapping):
+            return scope.wrong(f"{self.wanted} is wanted here, not {plainly(value)}")
+        made: dict[str, str | None] = {}
+        for name, text in value.items():
+            if not name or "=" in name or "\0" in name:
+                scope.child(name).wrong(f"{name!r} cannot name a variable", on_key=True)
+                return INVALID
+            made[name] = None if text is None else TEXT.convert(text, scope.child(name))
+            if made[name] is INVALID:
+                return INVALID
+        return made
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean", "null"]}}
+
+
+class ExitCodeKind(Kind):
+    wanted = "an exit code from 0 to 255"
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 255:
+            return value
+        return self._wanted(value, scope)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "integer", "minimum": 0, "maximum": 255}
+
+
+class PatternKind(Kind):
+    """A regular expression that is searched for in a line."""
+
+    wanted = "a regular expression"
+
+    def __init__(self, *groups: str) -> None:
+        self._groups = groups
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        if isinstance(value, re.Pattern):
+            value = value.pattern
+        if not isinstance(value, str):
+            return self._wanted(value, scope)
+        try:
+            pattern = re.compile(value)
+        except (re.error, OverflowError, RecursionError) as error:
+            position = getattr(error, "pos", None)
+            return scope.wrong(f"not a regular expression: {error}", inside=(1, position) if position else None)
+        for group in self._groups:
+            if group not in pattern.groupindex:
+                return scope.wrong(f"the expression names no group {group!r}; write (?P<{group}>…)")
+        return pattern
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string"}
+
+
+class EncodingKind(Kind):
+    """The name of a text encoding that Python knows."""
+
+    wanted = "the name of a text encoding such as latin-1"
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        if not isinstance(value, str):
+            return self._wanted(value, scope)
+        try:
+            "".encode(value)
+            return codecs.lookup(value).name
+        except (LookupError, ValueError):
+            return scope.wrong(f"unknown encoding {value!r}")
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string"}
+
+
+class AccountKind(Kind):
+    """A user or group, by name or number; whether it exists is known when the child is started."""
+
+    wanted = "the name or number of an account"
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            return value
+        if isinstance(value, str) and value and not set(value) & set("\0:\n"):
+            return int(value) if value.isdecimal() else value
+        return self._wanted(value, scope)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": ["string", "integer"]}
+
+
+class UmaskKind(Kind):
+    """A umask, in octal."""
+
+    wanted = 'a umask such as "027"'
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        text = value if isinstance(value, str) else (scope.expanded() or "") if scope.document is not None else ""
+        if isinstance(value, int) and not isinstance(value, bool) and not text and 0 <= value <= 0o777:
+            return value  # from Python, where 0o027 is a number
+        if re.fullmatch(r"0?o?[0-7]{3}", text):
+            return int(text.replace("o", ""), 8)
+        return self._wanted(value, scope)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": ["string", "integer"]}
+
+
+class NiceKind(Kind):
+    """A scheduling priority, as nice(1) counts it."""
+
+    wanted = "a number from -20 (most favoured) to 19 (least)"
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool) and -20 <= value <= 19:
+            return value
+        return self._wanted(value, scope)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "integer", "minimum": -20, "maximum": 19}
+
+
+class ResourceKind(Kind):
+    """An amount of some resource, or ``unlimited`` (given as -1)."""
+
+    _READERS = {"size": (parse_size, "a size such as 64KiB"), "count": (parse_count, "a count such as 1_024")}
+
+    def __init__(self, sort: str) -> None:
+        self._read, what = self._READERS[sort]
+        self.wanted = f"{what}, or unlimited"
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        if value in ("unlimited", -1):
+            return -1
+        try:
+            return self._read(value)
+        except ValueError:
+            return self._wanted(value, scope)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": ["string", "integer"]}

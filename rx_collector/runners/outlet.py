@@ -1,0 +1,144 @@
+"""The outlet: where what a runner prints leaves it, counted. Nothing is sent after it was closed."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from rx_collector.event import Event, Lines, Origin, rejected
+from rx_collector.ledger import RunnerLedger
+from rx_collector.runners.framing import Refused, Row, repair
+from rx_collector.stream.flow import BatchObserver, Context
+
+__all__ = ["Outlet"]
+
+
+class Outlet:
+    """Sends what one subscription to a runner has observed. All calls but `close` come from the reader's thread.
+
+    `apart` receives the lifecycle events beside those in the stream (None: nobody asked for them).
+    """
+
+    def __init__(
+        self, name: str, observer: BatchObserver, context: Context, *, in_stream: bool, apart: BatchObserver | None
+    ) -> None:
+        self.counts: RunnerLedger = context.ledger.runner(name)
+        self.closed = False
+        self._name = name
+        self._observer = observer
+        self._apart = apart
+        self._in_stream = in_stream
+        self._context = context
+        self.lock = context.ledger.lock
+        self._stderr_line = 0
+        self._lifecycle_line = 0
+
+    def close(self) -> None:
+        """Send nothing more; what is still read is counted as dropped. Safe from any thread."""
+        self.closed = True
+
+    def _origin(self, incarnation: int, pid: int | None, kind: str = "line") -> Origin:
+        return Origin(self._context.run, self._name, incarnation, pid, time.time_ns(), kind)
+
+    def rows(self, rows: list[Row], number: int, incarnation: int, pid: int, *, skip: int, multiline: bool) -> int:
+        """Send rows of lines, the first of them numbered `number` + 1, without the first `skip` of an incarnation.
+
+        Gives the number of the last line.
+        """
+        origin = self._origin(incarnation, pid)
+        for row in rows:
+            if number < skip:
+                size = 1 if isinstance(row, Refused) else len(row)
+                skipped = min(size, skip - number)
+                number += skipped
+                with self.lock:
+                    self.counts.lines += skipped
+                    self.counts.skipped += skipped
+                if skipped == size:
+                    continue
+                assert isinstance(row, list)
+                row = row[skipped:]
+            if isinstance(row, Refused):
+                number += 1
+                self._refuse(row, origin, number)
+            else:
+                self._send(row, number + 1, origin, multiline)
+                number += len(row)
+        return number
+
+    def _send(self, row: list[bytes], first: int, origin: Origin, multiline: bool) -> None:
+        lines, repaired = repair(row, first)
+        closed = self.closed
+        with self.lock:
+            counts = self.counts
+            counts.lines += len(lines)
+            counts.invalid_utf8 += len(repaired or ())
+            if closed:
+                counts.dropped["disposed"] += len(lines)
+            else:
+                counts.out += len(lines)
+        if not closed:
+            broken = multiline and any(b"\n" in line for line in lines)
+            self._observer.on_batch(Lines(lines, first, origin, repaired, broken))
+
+    def _refuse(self, frame: Refused, origin: Origin, number: int) -> None:
+        with self.lock:
+            self.counts.lines += 1
+            self.counts.rejected[frame.reason] += 1
+        record = rejected(
+            origin=origin,
+            line=number,
+            part="",
+            raw=frame.head,
+            data=None,
+            operator="runner",
+            reason=frame.reason,
+            error=frame.error,
+        )
+        self._context.reject(record)
+
+    def stderr(self, texts: list[str], incarnation: int, pid: int) -> None:
+        """Send lines of standard error as events."""
+        lines = [text.encode() for text in texts]
+        closed = self.closed
+        with self.lock:
+            if closed:
+                self.counts.dropped["disposed"] += len(lines)
+            else:
+                self.counts.out += len(lines)
+        first = self._stderr_line + 1
+        self._stderr_line += len(lines)
+        if not closed:
+            self._observer.on_batch(Lines(lines, first, self._origin(incarnation, pid, "stderr")))
+
+    def lifecycle(self, what: str, incarnation: int, pid: int | None, **facts: Any) -> None:
+        """Send a lifecycle event, to whom asked for it."""
+        if self.closed or (self._apart is None and not self._in_stream):
+            return
+        self._lifecycle_line += 1
+        origin = self._origin(incarnation, pid, "lifecycle")
+        event = Event({"event": what, **facts}, None, origin, self._lifecycle_line)
+        with self.lock:
+            if self._in_stream:
+                self.counts.lifecycle += 1
+                self.counts.out += 1
+            if self._apart is not None:
+                self.counts.lifecycle_apart += 1
+        if self._in_stream:
+            self._observer.on_batch([event])
+        if self._apart is not None:
+            self._apart.on_batch([event])
+
+    def end(self, error: Exception | None) -> None:
+        """Send the end of the stream."""
+        if error is not None:
+            with self.lock:
+                self.counts.error = str(error)
+        if self._apart is not None:
+            self._apart.on_completed()
+        if self.closed:
+            return
+        if error is None:
+            self._observer.on_completed()
+        else:
+            self._observer.on_error(error)
