@@ -1,79 +1,224 @@
 """Clocks: how the time that a tool prints becomes wall time.
 
-eBPF tools print nanoseconds since boot (CLOCK_BOOTTIME) or of CLOCK_MONOTONIC, which stands still during suspend. The
-distance to wall time is measured once a batch, so a step of the wall clock counts from the next batch on.
+eBPF tools print nanoseconds of CLOCK_BOOTTIME, which goes on while the machine is suspended, or of CLOCK_MONOTONIC, which
+stands still then. Their distance to wall time is measured once a batch, so a step of the wall clock counts from the next
+batch on, and times printed before a suspend are still told right after it. Text without a zone is local time of a zone
+that can be named; a text without a date, or without a year, is taken to be the moment nearest to when it was observed.
 """
 
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
-__all__ = ["CLOCKS", "UNITS", "time_reader"]
+__all__ = ["CLOCKS", "UNITS", "Distance", "TimeReader", "text_reader", "time_reader", "zone_named"]
 
 UNITS: Final = ("s", "ms", "us", "ns", "iso")
 CLOCKS: Final = ("realtime", "boot", "monotonic")
 _NANOSECONDS: Final = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _LATEST: Final = 253_402_300_799 * 10**9  # the end of the year 9999, the last that RFC 3339 can write
-TimeReader = Callable[[Any, int], int | None]
+_NOISE: Final = 20_000  # ns; two measurements of one distance differ by so much, and a real step is larger
+_MOST_SUSPENDS: Final = 64
+#: Turns a field's value, an offset in nanoseconds and the observed time into nanoseconds since 1970; None for no time.
+TimeReader = Callable[[Any, int, int], int | None]
+Now = Callable[[], int]
 
 
-def _distance(clock: int) -> Callable[[], int]:
-    def offset() -> int:
-        return time.time_ns() - time.clock_gettime_ns(clock)
-
-    return offset
+def _boot() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
 
-def _read_iso(value: Any, offset: int) -> int | None:
-    try:
-        moment = datetime.fromisoformat(value)
-    except (ValueError, TypeError):
+class Distance:
+    """How far a clock is behind wall time, in nanoseconds.
+
+    Calling it measures; the sum of a clock's value and what it gives is wall time. For CLOCK_MONOTONIC the suspends that
+    were seen are kept, so that `correction` can tell what a value from before one of them needs.
+    """
+
+    def __init__(self, clock: str, *, wall: Now = time.time_ns, boot: Now = _boot, monotonic: Now = time.monotonic_ns):
+        self._monotonic = clock == "monotonic"
+        self._wall = wall
+        self._boot = boot
+        self._running = monotonic
+        self._distance: int | None = None
+        self._suspended: int | None = None  # how long in all, when it was last measured
+        self._last = 0  # the monotonic clock then
+        # The monotonic times at which a suspend was noticed, and by how much later ones are closer to wall time.
+        self._noticed: list[int] = []
+        self._amounts: list[int] = []
+
+    def __call__(self) -> int:
+        """Measure. Costs about a microsecond."""
+        distance = self._between(self._boot, self._wall)
+        if self._monotonic:
+            suspended = self._between(self._running, self._boot)
+            self._note(suspended)
+            distance += suspended
+        if self._distance is None or abs(distance - self._distance) > _NOISE:
+            self._distance = distance
+        return self._distance
+
+    def correction(self, value: int) -> int:
+        """Give what a value of the monotonic clock needs beside the distance: the suspends that came after it, negative."""
+        if not self._noticed or value > self._noticed[-1]:
+            return 0
+        return -sum(self._amounts[bisect_right(self._noticed, value - 1) :])
+
+    def _note(self, suspended: int) -> None:
+        now = self._running()
+        if self._suspended is not None and suspended - self._suspended > _NOISE:
+            # It happened after the last measurement: what is not younger than that is from before.
+            self._noticed.append(self._last)
+            self._amounts.append(suspended - self._suspended)
+            del self._noticed[:-_MOST_SUSPENDS], self._amounts[:-_MOST_SUSPENDS]
+        if self._suspended is None or abs(suspended - self._suspended) > _NOISE:
+            self._suspended = suspended
+        self._last = now
+
+    def _between(self, behind: Now, ahead: Now) -> int:
+        """Measure how far one clock is behind another, from the closest of three looks."""
+        best: tuple[int, int] | None = None
+        for _ in range(3):
+            before = behind()
+            there = ahead()
+            after = behind()
+            look = (after - before, there - (before + after) // 2)
+            if best is None or look < best:
+                best = look
+            if look[0] < _NOISE:
+                break
+        assert best is not None
+        return best[1]
+
+
+def zone_named(name: str) -> tzinfo | None:
+    """Give a time zone: ``UTC``, ``local`` (None, the machine's own), or a name such as Europe/Berlin.
+
+    Raises ValueError for one that is not known here.
+    """
+    if name == "local":
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    whole = moment.replace(microsecond=0)
+    if name.upper() in ("UTC", "Z"):
+        return UTC
     try:
-        nanoseconds = int(whole.timestamp()) * 10**9 + moment.microsecond * 1000
-    except (OverflowError, ValueError):
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"unknown time zone {name!r}") from None
+
+
+def _since_1970(moment: datetime, zone: tzinfo | None, observed: int) -> int | None:
+    """Give the nanoseconds of a moment. Without a zone of its own it is in `zone`; an hour that comes twice when the
+    clocks are set back is the one nearer to the observed time.
+    """
+    try:
+        if moment.tzinfo is None:
+            moments = [moment.replace(tzinfo=zone, fold=fold) for fold in (0, 1)]
+            stamps = [_whole_seconds(one) for one in moments]
+            seconds = min(stamps, key=lambda stamp: abs(stamp * 10**9 - observed))
+        else:
+            seconds = _whole_seconds(moment)
+    except (OverflowError, ValueError, OSError):
         return None
+    nanoseconds = seconds * 10**9 + moment.microsecond * 1000
     return nanoseconds if 0 <= nanoseconds <= _LATEST else None
 
 
-def time_reader(unit: str, clock: str) -> tuple[TimeReader, Callable[[], int] | None]:
-    """Give the function that turns a field's value and an offset into nanoseconds since 1970, and one for the offset.
+def _whole_seconds(moment: datetime) -> int:
+    return int(moment.replace(microsecond=0).timestamp())
 
-    The first gives None for what is not a time: missing, no number, negative, beyond the year 9999. A text of digits is
-    a number too. The second is None for the wall clock, whose offset is 0.
+
+def text_reader(format: str | None, zone: tzinfo | None) -> TimeReader:
+    """Give the reader of a text: ISO 8601, or a format of strptime(3).
+
+    A format without a date, or without a year, gives the moment nearest to when the line was observed.
     """
-    offset = {
-        "realtime": None,
-        "boot": _distance(time.CLOCK_BOOTTIME),
-        "monotonic": _distance(time.CLOCK_MONOTONIC),
-    }[clock]
-    if unit == "iso":
-        return _read_iso, None
-    scale = _NANOSECONDS[unit]
+    if format is None:
 
-    def read(value: Any, offset: int) -> int | None:
-        if value.__class__ is not int:
-            if isinstance(value, str):
-                try:
-                    value = int(value) if value.isdigit() else float(value)
-                except ValueError:
-                    return None
-            if isinstance(value, bool) or not isinstance(value, int | float):
+        def read_iso(value: Any, offset: int, observed: int) -> int | None:
+            try:
+                moment = datetime.fromisoformat(value)
+            except (ValueError, TypeError):
                 return None
-            if isinstance(value, float):
-                if not 0 <= value < 1e18:
-                    return None
-                nanoseconds = round(value * scale) + offset
-                return nanoseconds if 0 <= nanoseconds <= _LATEST else None
-        if value < 0:
+            return _since_1970(moment, zone, observed)
+
+        return read_iso
+
+    fields = _fields_of(format)
+    has_year = bool(fields & set("YyGcxs"))
+    has_date = has_year or bool(fields & set("mbBdj"))
+    pattern = format if has_year else f"%Y {format}"
+
+    def parsed(value: str, near: datetime) -> datetime | None:
+        try:
+            moment = datetime.strptime(value if has_year else f"{near.year} {value}", pattern)
+        except ValueError:
+            return None  # the 29th of February, in another year than this
+        return moment if has_date else moment.replace(year=near.year, month=near.month, day=near.day)
+
+    step = timedelta(days=1) if not has_date else timedelta(days=365)
+
+    def read(value: Any, offset: int, observed: int) -> int | None:
+        if not isinstance(value, str):
             return None
-        nanoseconds = value * scale + offset
+        seen = datetime.fromtimestamp(observed // 10**9, UTC).astimezone(zone)
+        around = (seen,) if has_year else (seen - step, seen, seen + step)
+        found = [_since_1970(moment, zone, observed) for near in around if (moment := parsed(value, near)) is not None]
+        times = [one for one in found if one is not None]
+        return min(times, key=lambda one: abs(one - observed)) if times else None
+
+    return read
+
+
+def _fields_of(format: str) -> set[str]:
+    """Give the letters of the fields in a format of strptime."""
+    pieces = format.replace("%%", "").split("%")[1:]
+    return {piece[0] for piece in pieces if piece}
+
+
+def _nanoseconds(value: Any, scale: int) -> int | None:
+    """Read a number, or a text that is one, without losing digits to binary fractions."""
+    if value.__class__ is int:
+        return int(value) * scale
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        exact = Decimal(str(value)) if isinstance(value, float) else Decimal(value)
+        return int((exact * scale).to_integral_value()) if exact.is_finite() and abs(exact) < 10**20 else None
+    except InvalidOperation:
+        return None
+
+
+def time_reader(
+    unit: str, clock: str, *, format: str | None = None, zone: tzinfo | None = UTC, distance: Distance | None = None
+) -> tuple[TimeReader, Callable[[], int] | None]:
+    """Give the function that turns a field's value into nanoseconds since 1970, and the one that gives its offset.
+
+    The first gives None for what is not a time: missing, no number, negative, beyond the year 9999. A text of digits is a
+    number too. The second is to be called once a batch; it is None where there is no offset.
+    """
+    if unit == "iso" or format is not None:
+        return text_reader(format, zone), None
+    scale = _NANOSECONDS[unit]
+    if clock == "realtime":
+
+        def read_wall(value: Any, offset: int, observed: int) -> int | None:
+            nanoseconds = _nanoseconds(value, scale)
+            return nanoseconds if nanoseconds is not None and 0 <= nanoseconds <= _LATEST else None
+
+        return read_wall, None
+    measured = distance or Distance(clock)
+    correction = measured.correction
+
+    def read(value: Any, offset: int, observed: int) -> int | None:
+        nanoseconds = _nanoseconds(value, scale)
+        if nanoseconds is None or nanoseconds < 0:
+            return None
+        nanoseconds += offset + correction(nanoseconds)
         return nanoseconds if 0 <= nanoseconds <= _LATEST else None
 
-    return read, offset
+    return read, measured

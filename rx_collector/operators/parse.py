@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from rx_collector.clock import CLOCKS, UNITS, time_reader
+from rx_collector.clock import CLOCKS, UNITS, time_reader, zone_named
 from rx_collector.config.options import INVALID, TEXT, Choice, Kind, Nested, Scope, Spec, did_you_mean, option, plainly
 from rx_collector.errors import ParseError
 from rx_collector.parsers import FORMATS, Format
@@ -20,6 +21,39 @@ if TYPE_CHECKING:
     from rx_collector.stream.code import SegmentCode
 
 __all__ = ["Parse", "TimeOf"]
+
+
+class _ZoneKind(Kind):
+    wanted = "a time zone: UTC, local, or a name such as Europe/Berlin"
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        if not isinstance(value, str):
+            return self._wanted(value, scope)
+        try:
+            zone_named(value)
+        except ValueError as error:
+            return scope.wrong(str(error))
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string"}
+
+
+class _FormatOfTimeKind(Kind):
+    wanted = "a format of strptime such as '%d/%b/%Y:%H:%M:%S %z'"
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        if not isinstance(value, str) or "%" not in value:
+            return self._wanted(value, scope)
+        try:
+            datetime.strptime("", value)
+        except ValueError as error:
+            if "does not match" not in str(error):
+                return scope.wrong(f"not a format of strptime: {error}")
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string"}
 
 
 @dataclass(frozen=True)
@@ -34,6 +68,19 @@ class TimeOf(Spec):
     clock: str = option(
         Choice(*CLOCKS), "The clock it was read from; boot and monotonic are mapped to wall time.", "realtime"
     )
+    format: str | None = option(
+        _FormatOfTimeKind(),
+        "The format of a text, as strptime has it; without a date or a year it is the moment nearest to now.",
+        None,
+    )
+    zone: str = option(_ZoneKind(), "The time zone of a text that names none: UTC, local, or a name.", "UTC")
+
+    def check(self, scope: Scope) -> None:
+        text = self.unit == "iso" or self.format is not None
+        if text and self.clock != "realtime":
+            scope.child("clock").wrong("a clock goes with a number, not with a text")
+        if not text and self.zone != "UTC":
+            scope.child("zone").wrong("a time zone goes with a text: say 'unit: iso' or a 'format'")
 
 
 class _FormatKind(Kind):
@@ -211,10 +258,13 @@ class Parse(Stage):
 
     def _emit_time(self, code: SegmentCode, time: TimeOf) -> None:
         code.data()
-        read, offset = time_reader(time.unit, time.clock)
+        read, offset = time_reader(time.unit, time.clock, format=time.format, zone=zone_named(time.zone))
         if offset is not None:
-            code.prologue.append(f"offset = {code.bind(offset, 'clock_offset')}()")
-        code.write(f"time_ns = {code.bind(read, 'time_of')}(data.get({time.field!r}), {'offset' if offset else '0'})")
+            measured = code.temporary()
+            code.prologue.append(f"{measured} = {code.bind(offset, 'clock_offset')}()")
+        observed = "origin.observed_ns" if code.envelope == "lines" else "event.origin.observed_ns"
+        arguments = f"data.get({time.field!r}), {measured if offset is not None else '0'}, {observed}"
+        code.write(f"time_ns = {code.bind(read, 'time_of')}({arguments})")
         code.write(f"if time_ns is None: {code.counter('time_unusable')} += 1")
         code.has_time, code.has_event = True, False
 

@@ -16,7 +16,6 @@ from rx_collector.operators.python import Python
 from rx_collector.pipeline.parts import DeadLetter, Hub, Limit, Merge, OpenBranch
 from rx_collector.pipeline.project import Project, lifecycle_of
 from rx_collector.pipeline.spec import PipelineSpec
-from rx_collector.waker import Waker
 from rx_collector.runners.feed import Feed
 from rx_collector.runners.reader import Reader
 from rx_collector.runners.source import RunnerSource
@@ -24,6 +23,7 @@ from rx_collector.sinks.stdin import Stdin
 from rx_collector.stream.eventstream import EventStream, new_run
 from rx_collector.stream.flow import Batch, Context
 from rx_collector.units import parse_duration
+from rx_collector.waker import Waker
 
 __all__ = ["Collector"]
 
@@ -200,9 +200,7 @@ class Collector:
             pipeline = (readers or list(self._pipelines.values()))[0]
             context = Context(self.ledger, pipeline.context.pipeline, self._run, reject=reject)
             told = self._hubs[lifecycle_of(name)]
-            source = RunnerSource(
-                name, spec, feed=self._feeds.get(name), lifecycle=told if told.observers else None
-            )
+            source = RunnerSource(name, spec, feed=self._feeds.get(name), lifecycle=told if told.observers else None)
             self._readers[name] = source.connect(_Watched(hub, self._news), context)
 
     # While it runs

@@ -114,7 +114,7 @@ def _check_sources(document: Document) -> list[Mistake]:
     runners, pipelines = document.value.get("runners"), document.value.get("pipelines")
     if not isinstance(runners, Mapping) or not isinstance(pipelines, Mapping):
         return []
-    mistakes = []
+    mistakes: list[Mistake] = []
     lifecycles = {lifecycle_of(str(name)) for name in runners}
     fed = _check_fed(document, runners, pipelines, mistakes)
     feeds: dict[str, list[str]] = {}

@@ -58,19 +58,18 @@ class RunnerBuilder(Generic[T]):
         """Say when a child that ended is started again; `options` are ``backoff``, ``limit`` and ``healthy``."""
         return self._set(restart={"when": when, **options})
 
-    def __getattr__(self, name: str) -> Callable[..., Self]:
+    def __getattr__(self, name: str) -> Callable[..., RunnerBuilder[T]]:
         if name.startswith("_") or name not in RunnerSpec.options():
             hint = did_you_mean(name, RunnerSpec.options())
             raise AttributeError(f"a runner has no option {name!r}{hint}")
 
-        def step(*value: Any, **options: Any) -> Self:
+        def step(*value: Any, **options: Any) -> RunnerBuilder[T]:
             nested = getattr(RunnerSpec.options()[name].metadata["kind"], "spec", None)
-            if len(value) + len(options) == 0 or len(value) > 1 or (options and nested is None):
-                raise ConfigError([Mistake(f"{name}() takes one value, or options by their names", "runner")])
-            if not options:
+            if len(value) == 1 and not options:
                 return self._set(**{name: value[0]})
-            first = {nested.shorthand: value[0]} if value and nested.shorthand else {}
-            return self._set(**{name: {**first, **options}})
+            if len(value) > 1 or not options or nested is None or (value and nested.shorthand is None):
+                raise ConfigError([Mistake(f"{name}() takes one value, or options by their names", "runner")])
+            return self._set(**{name: {**({nested.shorthand: value[0]} if value else {}), **options}})
 
         return step
 

@@ -37,7 +37,9 @@ class Incarnation:
     observer blocks, the pipe fills and the child waits in write(2); stderr is drained by the supervisor all the same.
     """
 
-    def __init__(self, name: str, spec: RunnerSpec, number: int, outlet: Outlet, loss: LossFinder, waker: Waker) -> None:
+    def __init__(
+        self, name: str, spec: RunnerSpec, number: int, outlet: Outlet, loss: LossFinder, waker: Waker
+    ) -> None:
         self.number = number
         self.replaced = False  # it was stopped because the next run was due
         self._name = name

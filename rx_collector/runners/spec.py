@@ -85,7 +85,9 @@ class RestartSpec(Spec):
         RangeKind(), "The wait before the first restart and the longest one; it doubles in between.", (1.0, 30.0)
     )
     healthy: float | None = option(
-        DURATION, "A child that ran for so long begins with the shortest wait again; the longest wait unless said.", None
+        DURATION,
+        "A child that ran for so long begins with the shortest wait again; the longest wait unless said.",
+        None,
     )
     limit: tuple[int, float] | None = option(RestartsKind(), "How many restarts in which time are too many.", None)
 
@@ -186,7 +188,9 @@ class LossSpec(Spec):
     shorthand: ClassVar[str | None] = "line"
 
     line: re.Pattern[str] = option(
-        PatternKind("count"), "What the line looks like; the group 'count' is how many.", example="'lost (?P<count>\\d+)'"
+        PatternKind("count"),
+        "What the line looks like; the group 'count' is how many.",
+        example="'lost (?P<count>\\d+)'",
     )
     on: str = option(Choice("stdout", "stderr", "either"), "Where the line appears.", "either")
 
@@ -239,7 +243,9 @@ class RunnerSpec(Spec):
     idle_timeout: float | None = option(
         DURATION, "How long it may print nothing while we read; then it is stopped, which counts as a failure.", None
     )
-    timeout: float | None = option(DURATION, "How long one run may take before it is stopped, which is a failure.", None)
+    timeout: float | None = option(
+        DURATION, "How long one run may take before it is stopped, which is a failure.", None
+    )
     every: EverySpec | None = option(Nested(EverySpec), "Run the command again and again instead of once.", None)
     framing: FramingSpec = option(Nested(FramingSpec), "How its output becomes lines.", FramingSpec())
     encoding: str = option(EncodingKind(), "The encoding of its output.", "utf-8")

@@ -63,9 +63,7 @@ class Supervisor:
         self.guardian.forget()
         self._reset()
 
-    def spawn(
-        self, name: str, spec: RunnerSpec, on_stderr: Callable[[list[str]], None], *, fed: bool = False
-    ) -> Child:
+    def spawn(self, name: str, spec: RunnerSpec, on_stderr: Callable[[list[str]], None], *, fed: bool = False) -> Child:
         """Start a child. Blocks until it is started; raises ProcessError when it cannot be. Not for this thread.
 
         `on_stderr` is called on the supervisor's thread with lines of its standard error. `fed` asks for a pipe to its

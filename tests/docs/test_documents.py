@@ -94,9 +94,9 @@ def test_every_example_of_a_component_is_right(tmp_path: Path) -> None:
             item = "\n".join(f"        {'- ' if n == 0 else '  '}{line}" for n, line in enumerate(example.splitlines()))
             sinks = item if sort == "sinks" else "        - null:\n          backpressure: block"
             operators = "" if sort == "sinks" else f"    operators:\n{item}\n"
-            (tmp_path / "x.yaml").write_text(
-                f"runners:\n  a: {{command: [seq, 1]}}\npipelines:\n  p:\n    from: a\n{operators}    sinks:\n{sinks}\n"
-            )
+            runners = "runners:\n  a: {command: [seq, 1]}\n  sorter: {command: [sort]}\n"
+            pipeline = f"pipelines:\n  p:\n    from: a\n{operators}    sinks:\n{sinks}\n"
+            (tmp_path / "x.yaml").write_text(runners + pipeline)
             rx_collector.load(tmp_path / "x.yaml")
 
 
