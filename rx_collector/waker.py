@@ -47,7 +47,8 @@ class Waker:
             pass
 
     def close(self) -> None:
-        """Release it."""
+        """Release it; once is enough."""
         with self._lock:
             descriptor, self._descriptor = self._descriptor, -1
-            os.close(descriptor)
+            if descriptor >= 0:
+                os.close(descriptor)

@@ -15,6 +15,7 @@ from loguru import logger
 
 from rx_collector.cli.files import load_all
 from rx_collector.cli.sheet import Progress, print_sheet
+from rx_collector.cli.stderr import StandardError
 from rx_collector.errors import OutputError
 from rx_collector.ledger import Report
 from rx_collector.pipeline.collector import Collector
@@ -80,31 +81,36 @@ def run(
     if report is not None:
         _check_writable(report)
     collector = Collector(project)
+    stderr = StandardError()
     progress = None
     if not quiet and sys.stderr.isatty() and not _shows_on_terminal(project):
-        progress = Progress(collector)
-    write = progress.write if progress is not None else sys.stderr.write
+        progress = Progress(collector, stderr.write)
+    write = progress.write if progress is not None else stderr.write
     log_to_stderr(project, "DEBUG" if verbose else "WARNING" if quiet else "INFO", write)
-    with _signals(collector):
-        # To the very end: a signal that comes while the report is written must not keep it from being written.
-        try:
-            sheet = collector.run(
-                duration=duration,
-                max_events=max_events,
-                drain=drain,
-                tick=progress.show if progress is not None else None,
-            )
-        except OutputError as error:
-            sheet = collector.report(1)
-            click.echo(f"rx-collector: {project.redact(str(error))}", err=True)
-            quiet = True
-        finally:
-            if progress is not None:
-                progress.clear()
-        if report is not None:
-            _write(report, sheet)
-        if not quiet:
-            print_sheet(sheet)
+    try:
+        # Until the report is written: a signal that comes meanwhile must not keep it from being written.
+        with _signals(collector):
+            try:
+                sheet = collector.run(
+                    duration=duration,
+                    max_events=max_events,
+                    drain=drain,
+                    tick=progress.show if progress is not None else None,
+                )
+            except OutputError as error:
+                message = project.redact(str(error))
+                sheet = collector.report(1, errors=[message])
+                stderr.write(f"rx-collector: {message}\n")
+                quiet = True
+            finally:
+                if progress is not None:
+                    progress.clear()
+            if report is not None:
+                _write(report, sheet)
+    finally:
+        stderr.close()
+    if not quiet:
+        print_sheet(sheet)
     return sheet.exit_code
 
 
@@ -121,7 +127,7 @@ def log_to_stderr(project: Project, level: str, write: Callable[[str], object]) 
         write(str(message))
 
     layout = "<dim>{time:HH:mm:ss}</dim> <level>{level: <7}</level> {message}"
-    logger.add(show, level=level, format=layout, colorize=sys.stderr.isatty())
+    logger.add(show, level=level, format=layout, colorize=sys.stderr.isatty() and not os.environ.get("NO_COLOR"))
     logger.enable("rx_collector")
 
 
@@ -162,7 +168,7 @@ def _signals(collector: Collector) -> Iterator[None]:
     def handle(number: int, frame: object) -> None:
         seen.append(number)
         if len(seen) == 1:
-            collector.stop()
+            collector.stop(f"{signal.Signals(number).name}: stopping, a second one ends at once")
         else:
             collector.abort()
 

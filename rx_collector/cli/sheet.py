@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
+import signal
 import sys
 import threading
 import time
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any
 
+from rx_collector.cli.stderr import columns
 from rx_collector.ledger import PipelineReport, Report
 from rx_collector.pipeline.collector import Collector
 from rx_collector.units import format_count, format_duration, format_size
 
 __all__ = ["Progress", "print_sheet"]
+
+_NOTES = {"time_unusable": "bore no usable time", "kept_raw": "did not parse and were kept raw"}
+_RATE_OVER = 3.0  # seconds
 
 
 def print_sheet(report: Report) -> None:
@@ -30,6 +37,8 @@ def print_sheet(report: Report) -> None:
         table.add_row("  lines read", format_count(runner.lines), "")
         for what, count in (
             ("stderr lines as events", runner.stderr_events),
+            ("lifecycle events", runner.lifecycle),
+            ("skipped", runner.skipped),
             *((f"rejected, {reason.replace('_', ' ')}", count) for reason, count in runner.rejected.items()),
             *((f"dropped, {reason}", count) for reason, count in runner.dropped.items()),
         ):
@@ -37,12 +46,15 @@ def print_sheet(report: Report) -> None:
                 table.add_row(f"  {what}", format_count(count), "")
         notes = [f"{format_count(runner.invalid_utf8)} lines were not UTF-8"] if runner.invalid_utf8 else []
         notes += [f"{format_count(runner.lost_upstream)} lost before they reached us"] if runner.lost_upstream else []
+        notes += [f"ended {_how(end)}" for end in runner.exits[-1:] if end["code"] != 0]
         for note in notes:
             table.add_row("", "", note)
     for name, pipeline in report.pipelines.items():
         table.add_row(f"[bold]pipeline {name}[/]", "", "")
         for what, count in _rows(pipeline):
             table.add_row(f"  {what}", format_count(count), "")
+        for what, count in _notes(pipeline):
+            table.add_row("", format_count(count), what)
         for sink, counts in pipeline.sinks.items():
             failed = f"[red]{format_count(counts.failed)} failed[/]" if counts.failed else ""
             table.add_row(f"  delivered to [green]{sink}[/]", format_count(counts.delivered), failed)
@@ -51,11 +63,28 @@ def print_sheet(report: Report) -> None:
     console.print(table)
     seconds = format_duration(round(report.seconds, 2))
     if report.balanced:
-        console.print(f"[green]balanced[/]: every event is accounted for, after {seconds}")
+        mark = "green" if not report.errors else "yellow"
+        console.print(f"[{mark}]balanced[/]: every event is accounted for, after {seconds}")
     else:
         console.print(f"[red bold]not balanced[/] after {seconds}")
         for line in report.unbalanced:
-            console.print(f"  {line}")
+            console.print(f"  {line}", markup=False)
+    for line in report.errors:
+        console.print("[red bold]failed[/]: ", end="")
+        console.print(line, markup=False)
+
+
+def _how(end: dict[str, Any]) -> str:
+    """Say how a child ended."""
+    return f"with code {end['code']}" if end["signal"] is None else f"by {signal.Signals(end['signal']).name}"
+
+
+def _notes(pipeline: PipelineReport) -> list[tuple[str, int]]:
+    """What is counted beside the account."""
+    notes: Counter[str] = Counter()
+    for node in pipeline.nodes:
+        notes.update({what: count for what, count in node.notes.items() if what in _NOTES})
+    return [(_NOTES[what], count) for what, count in notes.items() if count]
 
 
 def _rows(pipeline: PipelineReport) -> list[tuple[str, int]]:
@@ -75,11 +104,12 @@ class Progress:
     Whatever else is to stand on the terminal meanwhile goes through `write`, from any thread.
     """
 
-    def __init__(self, collector: Collector) -> None:
+    def __init__(self, collector: Collector, write: Callable[[str], None]) -> None:
         self._collector = collector
+        self._write = write
         self._drawn = 0
         self._lock = threading.Lock()
-        self._last: dict[str, tuple[float, int]] = {}
+        self._seen: dict[str, deque[tuple[float, int]]] = {}
 
     def show(self) -> None:
         """Draw the lines as of now."""
@@ -87,17 +117,24 @@ class Progress:
         now = time.monotonic()
         lines = []
         for name, pipeline in report.pipelines.items():
-            before, count = self._last.get(name, (now, pipeline.taken))
-            self._last[name] = (now, pipeline.taken)
-            rate = (pipeline.taken - count) / (now - before) if now > before else 0.0
-            held = sum(node.held for node in pipeline.nodes)
             delivered = ", ".join(f"{sink} {format_count(counts.delivered)}" for sink, counts in pipeline.sinks.items())
-            line = f"{name}: {format_count(round(rate))}/s, in {format_count(pipeline.taken)}, {delivered}"
+            line = f"{name}: {self._rate(name, now, pipeline.taken)}/s, in {format_count(pipeline.taken)}, {delivered}"
+            held = sum(node.held for node in pipeline.nodes)
             line += f", waiting {format_count(held)}" if held else ""
             dropped = sum(pipeline.dropped.values())
             line += f", dropped {format_count(dropped)}" if dropped else ""
             lines.append(line)
         self._draw(lines)
+
+    def _rate(self, name: str, now: float, count: int) -> str:
+        """Give the events a second over the last few seconds."""
+        seen = self._seen.setdefault(name, deque([(self._collector.started, 0)]))
+        seen.append((now, count))
+        while len(seen) > 2 and seen[1][0] <= now - _RATE_OVER:
+            seen.popleft()
+        then, before = seen[0]
+        rate = (count - before) / (now - then) if now > then else 0.0
+        return format_count(round(rate)) if rate >= 10 or rate == 0 else f"{rate:.1f}"
 
     def clear(self) -> None:
         """Take the lines away."""
@@ -108,9 +145,8 @@ class Progress:
         self._draw([], text)
 
     def _draw(self, lines: list[str], before: str = "") -> None:
-        width = shutil.get_terminal_size().columns - 1  # a line that wraps could not be taken away again
+        width = columns() - 1  # a line that wraps could not be taken away again
         with self._lock:
             up = f"\x1b[{self._drawn}A" if self._drawn else ""
-            sys.stderr.write(f"{up}\r\x1b[J{before}" + "".join(f"\x1b[2m{line[:width]}\x1b[0m\n" for line in lines))
-            sys.stderr.flush()
+            self._write(f"{up}\r\x1b[J{before}" + "".join(f"\x1b[2m{line[:width]}\x1b[0m\n" for line in lines))
             self._drawn = len(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -75,7 +76,10 @@ class PipelineReport(msgspec.Struct, frozen=True, rename={"taken": "in"}):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """The balance sheet of a run. `unbalanced` says in words what does not add up; empty when `balanced`."""
+    """The balance sheet of a run.
+
+    `unbalanced` says in words what does not add up; empty when `balanced`. `errors` says what else made `exit_code` 1.
+    """
 
     version: int
     name: str
@@ -85,9 +89,12 @@ class Report(msgspec.Struct, frozen=True):
     runners: dict[str, RunnerReport]
     pipelines: dict[str, PipelineReport]
     unbalanced: list[str]
+    errors: list[str] = []
 
     @classmethod
-    def of(cls, ledger: Ledger, *, seconds: float, exit_code: int, final: bool = True) -> Report:
+    def of(
+        cls, ledger: Ledger, *, seconds: float, exit_code: int, errors: Sequence[str] = (), final: bool = True
+    ) -> Report:
         """Take a consistent picture of a ledger. `final` also demands that nothing is held any more."""
         with ledger.lock:
             wrong = [*_check_runners(ledger), *_check_pipelines(ledger, final)]
@@ -100,6 +107,7 @@ class Report(msgspec.Struct, frozen=True):
                 runners={name: _runner(runner) for name, runner in ledger.runners.items()},
                 pipelines={name: _pipeline(pipeline) for name, pipeline in ledger.pipelines.items()},
                 unbalanced=wrong,
+                errors=list(errors),
             )
 
     def json(self) -> bytes:

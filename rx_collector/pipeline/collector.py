@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from loguru import logger
@@ -22,7 +22,7 @@ from rx_collector.runners.source import RunnerSource
 from rx_collector.sinks.stdin import Stdin
 from rx_collector.stream.eventstream import EventStream, new_run
 from rx_collector.stream.flow import Batch, Context
-from rx_collector.units import parse_duration
+from rx_collector.units import format_duration, parse_duration
 from rx_collector.waker import Waker
 
 __all__ = ["Collector"]
@@ -88,6 +88,8 @@ class Collector:
         self._news = Waker()
         self._stopping = False
         self._aborted = False
+        self._reason = ""  # why it stops, for the log
+        self._cut = ""  # why the end was cut short, in words
         self._ended = False  # all branches are done; a thread that has said so may still be alive for a moment
         self._pipelines: dict[str, _Pipeline] = {}
         self._hubs: dict[str, Hub] = {}  # of runners, of their lifecycle events, and of pipelines
@@ -95,9 +97,10 @@ class Collector:
         self._fed_until: dict[str, float] = {}  # when their input ended, on the monotonic clock
         self._readers: dict[str, Reader] = {}  # of the runners that were started
 
-    def stop(self) -> None:
-        """Ask the runners to end; what they have printed is still delivered."""
+    def stop(self, reason: str = "") -> None:
+        """Ask the runners to end; what they have printed is still delivered. `reason` is logged."""
         self._stopping = True
+        self._reason = self._reason or reason
         self._news.set()
 
     def abort(self) -> None:
@@ -105,9 +108,10 @@ class Collector:
         self._aborted = self._stopping = True
         self._news.set()
 
-    def report(self, exit_code: int = 0, *, final: bool = False) -> Report:
-        """Give the balance sheet as of now."""
-        return Report.of(self.ledger, seconds=time.monotonic() - self.started, exit_code=exit_code, final=final)
+    def report(self, exit_code: int = 0, *, errors: Sequence[str] = (), final: bool = False) -> Report:
+        """Give the balance sheet as of now. `errors` says in words what went wrong."""
+        seconds = time.monotonic() - self.started
+        return Report.of(self.ledger, seconds=seconds, exit_code=exit_code, errors=errors, final=final)
 
     def run(
         self,
@@ -218,14 +222,17 @@ class Collector:
         give_up: float | None = None
         waiters = threading.Thread(target=self._wait_for_branches, name="rx-end", daemon=True)
         waiters.start()
-        while not self._ended:
+        while not (self._ended and self._readers_are_over()):
             now = time.monotonic()
-            if not self._stopping and not any(pipeline.alive for pipeline in self._pipelines.values()):
+            if self._ended or not any(pipeline.alive for pipeline in self._pipelines.values()):
                 self._stopping = True  # nobody is left to take what the runners print
             if deadline is not None and now >= deadline:
-                self._stopping, deadline = True, None
+                self.stop("the duration is over: stopping")
+                deadline = None
             if self._stopping and not asked:
                 asked = True
+                if self._reason:
+                    logger.info("{}", self._reason)
                 for name, reader in self._readers.items():
                     if name not in self._feeds:  # the others end when their input does
                         reader.stop()
@@ -234,10 +241,7 @@ class Collector:
             if asked:
                 self._stop_those_without_input(now)
             if self._aborted or (give_up is not None and now >= give_up):
-                if not self._aborted:
-                    logger.error("the sinks did not take all events in time; what is left is dropped and counted")
-                self._aborted = True
-                self._cut_short()
+                self._cut_short(patience)
                 break
             ends = [end for end in (deadline, give_up) if end is not None]
             wait = min(end - now for end in ends) if ends else None
@@ -248,6 +252,9 @@ class Collector:
                 wait = interval if wait is None else min(wait, interval)
             self._news.wait(wait)
         waiters.join(_AT_ONCE)
+
+    def _readers_are_over(self) -> bool:
+        return all(self._hubs[name].ended for name in self._readers)
 
     def _sources_are_over(self, asked: bool) -> bool:
         """Nothing more comes from the children. A reader may still have lines that a full boundary keeps it from sending.
@@ -277,7 +284,12 @@ class Collector:
         self._ended = True
         self._news.set()
 
-    def _cut_short(self) -> None:
+    def _cut_short(self, patience: float) -> None:
+        """End at once: what is not delivered yet is dropped and counted."""
+        why = f"the sinks did not take all events within {format_duration(patience)}"
+        self._cut = "asked to end at once" if self._aborted else why
+        logger.error("{}; what is left is dropped and counted", self._cut)
+        self._aborted = True
         for reader in self._readers.values():
             reader.dispose()
             reader.kill()
@@ -290,10 +302,13 @@ class Collector:
             branch.consumer.thread.join(_AT_ONCE)
 
     def _finish(self) -> Report:
-        errors: list[Exception] = []
+        for reader in self._readers.values():
+            reader.wait(_AT_ONCE)
+        errors = [self._cut] if self._cut else []
         for name, runner in self.ledger.runners.items():
             if runner.missed is not None:
-                logger.error("{} {}", name, runner.missed)
+                errors.append(f"{name} {runner.missed}")
+                logger.error("{}", errors[-1])
         for name in self.project.runners:
             error = self._hubs[name].error
             if error is not None:
@@ -301,12 +316,13 @@ class Collector:
                 stderr = getattr(error, "stderr", ())
                 for line in stderr if self.project.runners[name].stderr != "log" else ():
                     logger.error("{} stderr: {}", name, line)
-                errors.append(error)
-        errors += [pipeline.error for pipeline in self._pipelines.values() if pipeline.error is not None]
-        errors += [branch.end.error for branch in self._branches() if branch.end.error is not None]
-        for reader in self._readers.values():
-            reader.wait(_AT_ONCE)
-        report = self.report(1 if errors or self._aborted else 0, final=True)
+                errors.append(str(error))
+        errors += [str(pipeline.error) for pipeline in self._pipelines.values() if pipeline.error is not None]
+        errors += [f"{branch.end.name}: {branch.end.error}" for branch in self._branches() if branch.end.error]
+        redact = self.project.redact
+        for runner in self.ledger.runners.values():
+            runner.error = runner.error and redact(runner.error)
+        report = self.report(1 if errors else 0, errors=list(map(redact, errors)), final=True)
         for line in report.unbalanced:
             logger.error("the ledger does not balance: {}", line)
         return report

@@ -82,9 +82,9 @@ class Reader(Connection):
             child.kill()
 
     def wait(self, timeout: float) -> bool:
-        """Wait until the child is gone, at most so many seconds. True when it is."""
-        child = self._child
-        return child is None or child.exited.wait(timeout)
+        """Wait until the last child is gone and counted, at most so many seconds. True when it is."""
+        self.thread.join(timeout)
+        return not self.thread.is_alive()
 
     # The thread.
 

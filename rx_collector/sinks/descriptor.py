@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import select
 
+from rx_collector.waker import Waker
+
 __all__ = ["CancellableWriter", "Cancelled"]
 
 
@@ -17,7 +19,8 @@ class CancellableWriter:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
-        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._waker = Waker()
+        self._cancelled = False
         self.written = 0
 
     def write(self, data: bytes) -> None:
@@ -26,10 +29,10 @@ class CancellableWriter:
         self.written = 0
         poll = select.poll()
         poll.register(self.descriptor, select.POLLOUT)
-        poll.register(self._wake, select.POLLIN)
+        poll.register(self._waker, select.POLLIN)
         while self.written < len(data):
-            ready = poll.poll()
-            if any(descriptor == self._wake for descriptor, _ in ready):
+            poll.poll()
+            if self._cancelled:
                 raise Cancelled
             try:
                 # A pipe that is not ours blocks for a large buffer although poll said it takes some: 4,096 bytes it
@@ -41,12 +44,10 @@ class CancellableWriter:
                 continue
 
     def cancel(self) -> None:
-        """Make a write that waits raise Cancelled; so does every later one."""
-        if self._wake >= 0:
-            os.eventfd_write(self._wake, 1)
+        """Make a write that waits raise Cancelled; so does every later one. Safe from any thread, also after `close`."""
+        self._cancelled = True
+        self._waker.set()
 
     def close(self) -> None:
         """Release what is ours; the descriptor is the caller's."""
-        if self._wake >= 0:
-            os.close(self._wake)
-            self._wake = -1
+        self._waker.close()

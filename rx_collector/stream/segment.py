@@ -22,6 +22,8 @@ from rx_collector.stream.operator import Operator, Stage
 
 __all__ = ["Segment", "SegmentObserver", "Step", "compile_segment"]
 
+_WARNINGS = {"time_unusable": "an event bears no usable time, the one at which it was read takes its place"}
+
 
 @dataclass(frozen=True)
 class Step:
@@ -123,6 +125,7 @@ class SegmentObserver:
         self._failure: Exception | None = None
         self._batch: Batch = []
         self._warned: set[int] = set()
+        self._told: set[tuple[int, str]] = set()
 
     def on_batch(self, batch: Batch) -> None:
         if self._failure is not None:
@@ -165,6 +168,7 @@ class SegmentObserver:
 
     def _account(self, segment: Segment, taken: int, counts: tuple[int, ...]) -> None:
         nodes, rejections = self._nodes, self._rejected
+        noted: list[tuple[int, str]] = []
         with self._context.ledger.lock:
             if self._unseen:
                 nodes[0].dropped["stream failed"] += self._unseen
@@ -177,6 +181,7 @@ class SegmentObserver:
                         node.made += count
                     else:
                         node.notes[what] += count
+                        noted.append((stage, what))
             for stage, node in enumerate(nodes):
                 node.taken += taken
                 if rejections[stage]:
@@ -186,6 +191,11 @@ class SegmentObserver:
                 out = node.taken + node.made - node.filtered - node.rejected - node.dropped.total()
                 taken = out - node.out
                 node.out = out
+        for stage, what in noted:
+            if what in _WARNINGS and (stage, what) not in self._told:
+                self._told.add((stage, what))
+                name, step = self._context.pipeline.name, segment.steps[stage]
+                logger.warning("{}, {}: {} (more like this are counted, not logged)", name, step, _WARNINGS[what])
 
     def _fail(self, error: Exception, values: dict[str, Any]) -> bool:
         """Take account of an event for which a stage failed. True ends the batch (``on_error: fail``)."""

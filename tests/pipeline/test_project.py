@@ -120,6 +120,17 @@ def test_a_failing_sink_ends_its_own_branch_only(tmp_path: Path) -> None:
     assert sinks["file_2"].failed + report.pipelines["all"].dropped["file_2: sink failed"] == 99_998
 
 
+def test_when_the_last_sink_fails_the_child_is_stopped_before_the_sheet_is_drawn(tmp_path: Path) -> None:
+    endless = '[sh, -c, "trap \\"exit 0\\" TERM; while :; do echo 9; done"]'
+    project = load(tmp_path, GOOD.replace('[seq, "5"]', endless).replace("out.ndjson", "/dev/full"))
+    for _ in range(10):
+        report = project.run()
+        (end,) = report.runners["numbers"].exits
+        assert (end["code"], report.exit_code, report.balanced) == (0, 1, True)
+        assert report.errors == ["all, file: cannot write /dev/full: no space left on device"]
+        assert report.runners["numbers"].lines == report.pipelines["all"].taken
+
+
 def test_a_sink_that_hangs_holds_back_only_its_own_branch(tmp_path: Path) -> None:
     text = GOOD.replace('[seq, "5"]', '[seq, "300000"]') + (
         "      - exec: {command: [sleep, '3600'], grace: 1ms}\n"
