@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import shutil
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +13,9 @@ import click
 
 from rx_collector.backpressure import STRATEGIES
 from rx_collector.config.options import REQUIRED, Spec, did_you_mean
+from rx_collector.errors import ConfigError, Mistake
 from rx_collector.expressions import FUNCTIONS, METHODS
+from rx_collector.operators.backpressure import Backpressure
 from rx_collector.parsers import FORMATS
 from rx_collector.pipeline.spec import FileSpec, OperatorItem, PipelineSpec
 from rx_collector.runners.spec import RunnerSpec
@@ -43,37 +47,55 @@ def list_() -> int:
 @click.command()
 @click.argument("name")
 def describe(name: str) -> int:
-    """Explain NAME: an operator, format, strategy or sink, or runner, pipeline, file, expressions."""
+    """Explain NAME: an operator, format, strategy or sink, an option with options of its own, or runner, pipeline, file,
+    backpressure, expressions.
+    """
     if name == "expressions":
         click.echo("\n".join(_expressions()))
         return 0
     found = [(sort, components[name]) for sort, components in _components().items() if name in components]
-    general: dict[str, type[Spec]] = {"runner": RunnerSpec, "pipeline": PipelineSpec, "file": FileSpec}
-    if name in general:
-        found.append(("", general[name]))
+    found += [(title, spec) for key, title, spec in _general() if key == name]
     if not found:
-        known = [*general, "expressions", *(key for components in _components().values() for key in components)]
-        raise click.BadParameter(f"nothing is named {name!r}{did_you_mean(name, known)}", param_hint="NAME")
+        known = {"expressions", *(key for key, _, _ in _general())}
+        known |= {key for components in _components().values() for key in components}
+        raise ConfigError([Mistake(f"nothing is named {name!r}{did_you_mean(name, known)}")])
     click.echo("\n\n".join("\n".join(_describe(sort, name, component)) for sort, component in found))
     return 0
 
 
+def _general() -> Iterator[tuple[str, str, type[Spec]]]:
+    """Give what can be described beside the components, and the options that have options of their own."""
+    tops = [("file", FileSpec), ("runner", RunnerSpec), ("pipeline", PipelineSpec), ("backpressure", Backpressure)]
+    for name, spec in tops:
+        yield name, "", spec
+    seen: set[type[Spec]] = set()
+    owners: list[tuple[str, type[Spec]]] = [*tops]
+    owners += [(name, component) for components in _components().values() for name, component in components.items()]
+    for owner, component in owners:
+        for key, field in component.options().items() if issubclass(component, Spec) else ():
+            nested = getattr(field.metadata["kind"], "spec", None)
+            if nested is not None and nested not in seen and nested not in (RunnerSpec, PipelineSpec):
+                seen.add(nested)
+                yield key, f"option of {owner}:", nested
+
+
+_TITLES = {"operators": "operator", "formats": "format", "strategies": "strategy", "sinks": "sink"}
+
+
 def _describe(sort: str, name: str, component: Any) -> Iterator[str]:
-    titles = {"operators": "operator", "formats": "format", "strategies": "strategy", "sinks": "sink"}
-    yield f"{titles.get(sort, '')} {name}".strip()
-    yield ""
-    yield inspect.getdoc(component) or ""
+    width = min(shutil.get_terminal_size().columns, 100)
+    yield f"{_TITLES.get(sort, sort)} {name}".strip()
+    for paragraph in (inspect.getdoc(component) or "").replace("``", "").split("\n\n"):
+        yield ""
+        yield textwrap.fill(" ".join(paragraph.split()), width)
     if getattr(component, "guarantee", ""):
         yield ""
-        yield f"Guarantee: {component.guarantee}"
-    options = component.options() if issubclass(component, Spec) else {}
-    if options:
+        yield textwrap.fill(f"Guarantee: {component.guarantee}", width)
+    if issubclass(component, Spec) and component.options():
+        short = component.shorthand
         yield ""
-        yield "Options:"
-    for key, field in options.items():
-        kind = field.metadata["kind"]
-        default = "needed" if field.default is REQUIRED else f"default {_shown(field.default)}"
-        yield f"    {key}: {field.metadata['doc']} ({kind.wanted}; {default})"
+        yield f"Options (a value alone is '{short}'):" if short and not component.shorthand_only else "Options:"
+        yield from _options(component, width, "    ")
     if getattr(component, "example", ""):
         yield ""
         yield "Example:"
@@ -81,18 +103,20 @@ def _describe(sort: str, name: str, component: Any) -> Iterator[str]:
         yield from (f"    {'- ' if index == 0 else '  '}{line}" for index, line in enumerate(lines))
 
 
-def _shown(default: Any) -> str:
-    if default is None or default == ():
-        return "none"
-    if isinstance(default, Spec):
-        return (
-            "see describe runner"
-            if not default.options()
-            else ", ".join(f"{key}: {_shown(getattr(default, field.name))}" for key, field in default.options().items())
-        )
-    if isinstance(default, bool):
-        return str(default).lower()
-    return getattr(default, "name", None) or str(default)
+def _options(component: type[Spec], width: int, indent: str) -> Iterator[str]:
+    for key, field in component.options().items():
+        kind = field.metadata["kind"]
+        nested = getattr(kind, "spec", None)
+        facts = [] if nested is not None else [kind.wanted]
+        if field.default is REQUIRED:
+            facts.append("needed")
+        elif nested is None and field.default not in (None, ()):
+            facts.append(f"default {kind.write(field.default)}")
+        about = f" ({'; '.join(facts)})" if facts else ""
+        text = f"{key}: {field.metadata['doc']}{about}"
+        yield textwrap.fill(text, width, initial_indent=indent, subsequent_indent=f"{indent}    ")
+        if nested is not None and len(indent) < 8:
+            yield from _options(nested, width, f"{indent}    ")
 
 
 def _expressions() -> Iterator[str]:

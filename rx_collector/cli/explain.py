@@ -8,7 +8,7 @@ import click
 
 from rx_collector.cli.files import load_all
 from rx_collector.operators.python import Python
-from rx_collector.pipeline.project import Project
+from rx_collector.pipeline.project import Project, lifecycle_of
 from rx_collector.pipeline.spec import Branch, PipelineSpec
 from rx_collector.stream.operator import Stage
 from rx_collector.stream.segment import Step, compile_segment
@@ -31,12 +31,16 @@ def explain(files: tuple[str, ...]) -> int:
 
 def _explain(project: Project) -> Iterator[str]:
     for name, runner in project.runners.items():
-        readers = [pipeline for pipeline, spec in project.pipelines.items() if name in spec.sources]
+        names = {name, lifecycle_of(name)}
+        readers = [pipeline for pipeline, spec in project.pipelines.items() if names & set(spec.sources)]
         yield f"runner {name}: {' '.join(runner.argv())}"
         yield f"    thread rx-{name}-stdout reads it and runs the segments of {', '.join(readers) or 'no pipeline'}"
     for name, spec in project.pipelines.items():
         yield ""
         yield f"pipeline {name}, from {', '.join(spec.sources)}"
+        operators = [placed.operator.name for placed in spec.operators]
+        sinks = [f"{branch.name} ({branch.backpressure.strategy})" for branch in spec.sinks]
+        yield f"    {' + '.join(spec.sources)} -> {' -> '.join([*operators, ''])}{', '.join(sinks) or 'other pipelines'}"
         yield from _operators(spec)
         for branch in spec.sinks:
             yield from _branch(name, branch)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from rx_collector.errors import ConfigError, Mistake
-from rx_collector.units import parse_count, parse_duration, parse_size
+from rx_collector.units import format_duration, format_size, parse_count, parse_duration, parse_size
 
 if TYPE_CHECKING:
     from rx_collector.config.document import Document, Path
@@ -44,6 +44,7 @@ __all__ = [
 
 #: What a kind gives back after it has reported a mistake.
 INVALID: Final[Any] = type("Invalid", (), {"__repr__": lambda self: "INVALID"})()
+_MOST_LISTED: Final = 20
 #: The default of an option that has none.
 REQUIRED: Final[Any] = dataclasses.MISSING
 
@@ -53,7 +54,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     if near := difflib.get_close_matches(name, names, n=1, cutoff=0.6):
         return f", did you mean {near[0]!r}?"
-    return f"; known: {', '.join(names)}" if names else ""
+    return f"; known: {', '.join(names)}" if 0 < len(names) <= _MOST_LISTED else ""
 
 
 def plainly(value: object) -> str:
@@ -135,6 +136,16 @@ class Kind:
         """Give the JSON Schema of the values that `convert` takes."""
         return {}
 
+    def write(self, value: Any) -> str:
+        """Write a converted value the way it is written in YAML."""
+        if value is None:
+            return "none"
+        if isinstance(value, bool):
+            return str(value).lower()
+        if isinstance(value, tuple):
+            return f"[{', '.join(map(self.write, value))}]"
+        return str(getattr(value, "name", value))
+
     def _wanted(self, value: Any, scope: Scope) -> Any:
         return scope.wrong(f"{self.wanted} is wanted here, not {plainly(value)}")
 
@@ -146,10 +157,20 @@ _VARIABLE_SCHEMA: Final = {"type": "string", "pattern": r"\$\{"}
 class Unit(Kind):
     """A scalar with a unit, read by a function that raises ValueError with a plain message."""
 
-    def __init__(self, wanted: str, read: Callable[[object], Any], schema: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        wanted: str,
+        read: Callable[[object], Any],
+        schema: Mapping[str, Any],
+        write: Callable[[Any], str] = str,
+    ) -> None:
         self.wanted = wanted
         self._read = read
         self._schema = dict(schema)
+        self._write = write
+
+    def write(self, value: Any) -> str:
+        return super().write(value) if value is None else self._write(value)
 
     def convert(self, value: Any, scope: Scope) -> Any:
         if isinstance(value, list | tuple | Mapping) or value is None:
@@ -207,9 +228,9 @@ class _FilePath(_Text):
 TEXT: Final = _Text()
 BOOLEAN: Final = _Boolean()
 PATH: Final = _FilePath()
-DURATION: Final = Unit("a duration such as 5s", parse_duration, {"type": ["string", "number"]})
-SIZE: Final = Unit("a size such as 64KiB", parse_size, {"type": ["string", "integer"]})
-COUNT: Final = Unit("a count such as 10_000", parse_count, {"type": ["string", "integer"]})
+DURATION: Final = Unit("a duration such as 5s", parse_duration, {"type": ["string", "number"]}, format_duration)
+SIZE: Final = Unit("a size such as 64KiB", parse_size, {"type": ["string", "integer"]}, format_size)
+COUNT: Final = Unit("a count such as 10_000", parse_count, {"type": ["string", "integer"]}, "{:_}".format)
 
 
 class Choice(Kind):
@@ -297,7 +318,7 @@ class Nested(Kind):
 
     def __init__(self, spec: type[Spec]) -> None:
         self.spec = spec
-        self.wanted = f"the options of {spec.__name__.lower()}"
+        self.wanted = f"the options of {spec.__name__.lower().removesuffix('spec')}"
 
     def convert(self, value: Any, scope: Scope) -> Any:
         return value if isinstance(value, self.spec) else self.spec.from_value(value, scope)

@@ -86,7 +86,7 @@ class TimeOf(Spec):
 class _FormatKind(Kind):
     """A format in Python: its name, or one made by its class."""
 
-    wanted = "the name of a format"
+    wanted = f"one of {', '.join(FORMATS)}"
 
     def convert(self, value: Any, scope: Scope) -> Any:
         if isinstance(value, Format):

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from rx_collector.config.options import INVALID, Scope, did_you_mean
 from rx_collector.errors import ConfigError, Mistake
 from rx_collector.ledger import Report
-from rx_collector.pipeline.spec import FileSpec, PipelineSpec
+from rx_collector.pipeline.spec import Branch, FileSpec, PipelineSpec
 from rx_collector.runners.spec import RunnerSpec
+from rx_collector.sinks.file import File
 
 if TYPE_CHECKING:
     from rx_collector.config.document import Document
@@ -85,6 +86,8 @@ def load(file: str | os.PathLike[str], environment: Mapping[str, str] | None = N
         spec = FileSpec.from_value(document.value, scope)
         mistakes += scope.mistakes
         mistakes += _check_sources(document)
+        if spec is not INVALID:
+            mistakes += [document.mistake(path, message) for path, message in _check_outputs(spec.pipelines)]
     if mistakes:
         raise ConfigError(_in_order(mistakes))
     runners = {
@@ -155,6 +158,30 @@ def _check_sources(document: Document) -> list[Mistake]:
             way = " -> ".join([*cycle, cycle[0]])
             mistakes.append(document.mistake(("pipelines", name, "from"), f"it feeds itself: {way}"))
     return mistakes
+
+
+def _check_outputs(pipelines: Mapping[str, PipelineSpec]) -> list[tuple[tuple[str | int, ...], str]]:
+    """Find files that two sinks write and one of them renames or empties: the other would not know of it."""
+    found: dict[str, tuple[str, File]] = {}
+    wrong: list[tuple[tuple[str | int, ...], str]] = []
+    for name, pipeline in pipelines.items():
+        branches: list[tuple[tuple[str | int, ...], Branch]]
+        branches = [(("pipelines", name, "sinks", index), branch) for index, branch in enumerate(pipeline.sinks)]
+        if pipeline.dead_letter is not None:
+            branches.append((("pipelines", name, "dead_letter"), pipeline.dead_letter))
+        for path, branch in branches:
+            sink = branch.sink
+            if not isinstance(sink, File):
+                continue
+            other = found.setdefault(sink.path, (name, sink))
+            if other[1] is not sink and any(one.rotate is not None or not one.append for one in (sink, other[1])):
+                wrong.append(
+                    (
+                        (*path, "file"),
+                        f"another sink, of {other[0]!r}, writes this file, too, and one of them rotates or empties it",
+                    )
+                )
+    return wrong
 
 
 def _check_fed(

@@ -21,6 +21,7 @@ from rx_collector.config.options import (
 )
 from rx_collector.operators import OPERATORS
 from rx_collector.operators.backpressure import Backpressure
+from rx_collector.parsers import FORMATS
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.sinks import SINKS, Sink
 from rx_collector.stream.operator import Operator
@@ -53,8 +54,8 @@ def _place(scope: Scope) -> str:
     return f"{scope.document.file}:{place.key_line}" if place is not None else scope.document.file
 
 
-def _named(names: Mapping[str, Any] | set[str], sort: str, key: str, scope: Scope) -> None:
-    scope.child(key).wrong(f"unknown {sort} {key!r}{did_you_mean(key, names)}", on_key=True)
+def _unknown(sort: str, key: str, hint: str, scope: Scope) -> None:
+    scope.child(key).wrong(f"unknown {sort} {key!r}{hint}", on_key=True)
 
 
 class OperatorItem(Kind):
@@ -82,7 +83,8 @@ class OperatorItem(Kind):
         known = self.known()
         unknown = [key for key in value if key not in known]
         for key in unknown:
-            _named(known, "operator", key, scope)
+            hint = f"; write parse: {{format: {key}}}" if key in FORMATS else did_you_mean(key, known)
+            _unknown("operator", key, hint, scope)
         if unknown:
             return INVALID
         if len(value) != 1:
@@ -120,6 +122,9 @@ class SinkItem(Kind):
         if isinstance(value, Branch):
             return value
         if isinstance(value, str):
+            if value not in SINKS:
+                near = did_you_mean(value, SINKS)
+                return scope.wrong(f"unknown sink {value!r}{near}; a file is written {{file: {value}}}")
             value = {value: None}
         if not isinstance(value, Mapping):
             return self._wanted(value, scope)
@@ -128,8 +133,14 @@ class SinkItem(Kind):
         wrong = False
         for key in names:
             if key not in SINKS:
-                _named({*SINKS, *extra}, "sink", key, scope)
+                near = did_you_mean(key, {*SINKS, *extra})
+                _unknown("sink", key, near if "did you mean" in near else did_you_mean(key, SINKS), scope)
                 wrong = True
+            elif isinstance(value[key], Mapping) and "backpressure" in value[key]:
+                scope.child(key).child("backpressure").wrong(
+                    f"'backpressure' stands beside {key!r}, one level up, not among its options", on_key=True
+                )
+                return INVALID
         known = [key for key in names if key in SINKS]
         if not wrong and len(known) != 1:
             what = "no sink is named" if not known else f"{len(known)} sinks are named ({', '.join(known)})"
@@ -138,7 +149,7 @@ class SinkItem(Kind):
         backpressure: Any = Backpressure("block")
         if value.get("backpressure") is not None:
             backpressure = Backpressure.from_value(value["backpressure"], scope.child("backpressure"))
-        elif self._strategy_needed:
+        elif self._strategy_needed and not wrong:
             choices = ", ".join(STRATEGIES)
             at = known[0] if known else "sink"
             scope.wrong(

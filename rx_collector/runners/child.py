@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from loguru import logger
+
 from rx_collector.errors import ProcessError
 from rx_collector.runners.framing import LineFramer, Refused
 from rx_collector.runners.launch import launch
@@ -100,6 +102,7 @@ class Child:
         self._process, self.pid = launched.process, launched.process.pid
         self.stdout, self.stdin, self._stderr = launched.stdout, launched.stdin, launched.stderr
         guardian.started(self.pid)
+        logger.debug("{}: started, pid {}", self.name, self.pid)
         self._pidfd = os.pidfd_open(self.pid)
         self._owner.watch(self._pidfd, self._on_exit)
         self._owner.watch(self._stderr, self._on_stderr_ready)
@@ -139,6 +142,7 @@ class Child:
                 self.missed = f"did not end within {waited} and was killed"
             elif self._has_company():
                 self.missed = f"left processes that did not end within {waited} and were killed"
+        logger.debug("{}: {} to the group of pid {}", self.name, number.name, self.pid)
         self._signal_group(number)
         if number is not signal.SIGKILL:
             self._signal_group(signal.SIGCONT)  # a stopped process sees no other signal
@@ -173,6 +177,7 @@ class Child:
             else:
                 self.signal = result.si_status
         self.ended = time.monotonic()
+        logger.debug("{}: pid {} ended, code {}, signal {}", self.name, self.pid, self.code, self.signal)
         self._finish_when_over()
         if self._output_ended:
             return

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rx_collector.config.options import INVALID, TEXT, Kind, ListOf, Scope, did_you_mean, plainly
-from rx_collector.units import parse_count, parse_duration, parse_size
+from rx_collector.units import format_duration, parse_count, parse_duration, parse_size
 
 __all__ = [
     "AccountKind",
@@ -66,6 +66,9 @@ class RangeKind(Kind):
         if not 0 < bounds[0] <= bounds[1]:
             return scope.wrong(f"{value!r} is no range; the lower duration comes first and is more than nothing")
         return bounds
+
+    def write(self, value: Any) -> str:
+        return "..".join(map(format_duration, value)) if value is not None else super().write(value)
 
     def schema(self) -> dict[str, Any]:
         return {"type": "string"}

@@ -137,10 +137,10 @@ class _Pretty:
             text, colour = _shown(value)
             key = _neutral(str(key))
             label = f"{key}=" if key and not (key == "message" and len(fields) == 1) else ""
-            size = len(label) + len(text) + 1
+            size = _cells(label) + _cells(text) + 1
             if size > room:
-                if room > len(label) + 8:
-                    text = text[: room - len(label) - 2] + "…"
+                if room > _cells(label) + 8:
+                    text = _cut(text, room - _cells(label) - 2) + "…"
                     pieces.append(self._painted(label, text, colour))
                 else:
                     pieces.append("…")
@@ -153,6 +153,24 @@ class _Pretty:
         if not self._color:
             return label + text
         return f"{_DIM}{label}{_OFF}{colour}{text}{_OFF}" if colour else f"{_DIM}{label}{_OFF}{text}"
+
+
+def _cells(text: str) -> int:
+    """Give how many columns a text takes on a terminal: characters of East Asia take two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # needed by those who have such text on a terminal
+
+    return cell_len(text)
+
+
+def _cut(text: str, room: int) -> str:
+    """Cut a text to so many columns."""
+    if text.isascii():
+        return text[:room]
+    from rich.cells import set_cell_size
+
+    return set_cell_size(text, room).rstrip() if _cells(text) > room else text
 
 
 def _shown(value: Any) -> tuple[str, str]:

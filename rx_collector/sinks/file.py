@@ -46,6 +46,9 @@ class _Mode(Kind):
     def schema(self) -> dict[str, Any]:
         return {"type": ["string", "integer"]}
 
+    def write(self, value: Any) -> str:
+        return f'"{value:04o}"'
+
 
 @dataclass(frozen=True)
 class Rotate(Spec):

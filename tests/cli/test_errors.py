@@ -73,6 +73,35 @@ CASES = {
         GOOD.replace("out.ndjson", "${RX_TEST_UNSET:?say where to write}"),
         "x.yaml:10:15: pipelines.all.sinks[0].file: ",
     ),
+    "two sinks that rotate one file": (
+        GOOD.replace("out.ndjson", "{path: o, rotate: 3MB}") + "      - file: o\n        backpressure: block\n",
+        "x.yaml:12:15: pipelines.all.sinks[1].file: another sink, of 'all', writes this file, too, and one of them",
+    ),
+    "backpressure in the wrong place": (
+        GOOD.replace("out.ndjson", "{path: o, backpressure: block}"),
+        "x.yaml:10:25: pipelines.all.sinks[0].file.backpressure: 'backpressure' stands beside 'file', one level up",
+    ),
+    "a misspelt backpressure": (
+        GOOD.replace("backpressure:", "backpresure:"),
+        "x.yaml:11:9: pipelines.all.sinks[0].backpresure: unknown sink 'backpresure', did you mean 'backpressure'?",
+    ),
+    "a format as operator": (
+        GOOD.replace("filter: int(message) > 2", "regex: x"),
+        "x.yaml:8:9: pipelines.all.operators[0].regex: unknown operator 'regex'; write parse: {format: regex}",
+    ),
+    "a dead letter that is a path": (
+        GOOD + "    dead_letter: dead.ndjson\n",
+        "x.yaml:12:18: pipelines.all.dead_letter: unknown sink 'dead.ndjson'; known: console, exec, file, null, stdin; "
+        "a file is written {file: dead.ndjson}",
+    ),
+    "a runner that is fed but not there": (
+        GOOD + "      - stdin: number\n        backpressure: block\n",
+        "x.yaml:12:16: pipelines.all.sinks[1].stdin: no runner 'number', did you mean 'numbers'?",
+    ),
+    "a runner that feeds itself": (
+        GOOD + "      - stdin: numbers\n        backpressure: block\n",
+        "x.yaml:6:11: pipelines.all.from: it feeds itself: all -> numbers -> all",
+    ),
     "wrong size": (
         GOOD.replace("out.ndjson", "{path: o, rotate: 3XB}"),
         "x.yaml:10:33: pipelines.all.sinks[0].file.rotate: '3XB' is not a size; write 64KiB or 100MB",

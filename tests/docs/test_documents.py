@@ -39,8 +39,16 @@ def test_the_python_of_the_readme(capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_the_yaml_of_the_readme(tmp_path: Path) -> None:
     (text,) = blocks("README.md", "yaml")
-    (tmp_path / "exec.yaml").write_text(text)
-    assert rx_collector.load(tmp_path / "exec.yaml").runners["exec"].command[0] == "bpftrace"
+    (tmp_path / "audit.yaml").write_text(text)
+    project = rx_collector.load(tmp_path / "audit.yaml")
+    assert project.runners["exec"].command[0] == "bpftrace"
+    capture = str(ROOT / "tests" / "captures" / "bpftrace-json-exec.ndjson")
+    report = project.with_runner("exec", command=["cat", capture]).run()
+    assert (report.balanced, report.pipelines["audit"].sinks["file"].delivered) == (
+        True,
+        report.pipelines["audit"].sinks["console"].delivered,
+    )
+    assert report.pipelines["audit"].sinks["file"].delivered > 0
 
 
 def test_the_readme_names_every_pipeline() -> None:

@@ -59,7 +59,7 @@ def test_processes(tmp_path: Path) -> None:
 def test_packets(tmp_path: Path) -> None:
     report, out, dead = replay("packets", "tcpdump.txt", tmp_path)
     assert len(out) + report.pipelines["packets"].filtered + len(dead) == 765
-    assert [one["line"] for one in dead] == [765]  # the recording ends in the middle of a line
+    assert dead == []
     assert out[0] == {
         "at": "00:15:23.956439",
         "source": "127.0.0.1.46738",
@@ -87,7 +87,7 @@ def test_busy(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_memory(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     report, _, _ = replay("memory", "vmstat.txt", tmp_path)
-    assert report.pipelines["memory"].filtered == 2
+    assert report.runners["vmstat"].skipped == 2
     first = json.loads(capfd.readouterr().out.splitlines()[0])
     assert first == {"free_mib": 23674, "swapped": 0, "idle": 65, "wait": 0}
 
