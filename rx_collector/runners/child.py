@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from loguru import logger
 
 from rx_collector.errors import ProcessError
+from rx_collector.runners.descriptors import give_back, make_room
 from rx_collector.runners.framing import LineFramer, Refused
 from rx_collector.runners.launch import launch
 from rx_collector.runners.spec import RunnerSpec
@@ -94,6 +95,7 @@ class Child:
     def start(self) -> None:
         """Start the process. Raises ProcessError."""
         guardian = self._owner.guardian
+        make_room(len(self._owner.children()) + 1)
         try:
             launched = launch(self.name, self.spec, fed=self._fed, announce=guardian.starting)
         except ProcessError:
@@ -102,6 +104,8 @@ class Child:
         self._process, self.pid = launched.process, launched.process.pid
         self.stdout, self.stdin, self._stderr = launched.stdout, launched.stdin, launched.stderr
         guardian.started(self.pid)
+        if self.spec.limits is None or self.spec.limits.open_files is None:
+            give_back(self.pid)
         logger.debug("{}: started, pid {}", self.name, self.pid)
         self._pidfd = os.pidfd_open(self.pid)
         self._owner.watch(self._pidfd, self._on_exit)
