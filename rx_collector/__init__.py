@@ -15,27 +15,33 @@ The modules are the stages of the flow, in this order:
     pipeline       a file: checked, put together, run
     cli            the command
 
-The library is silent until ``loguru.logger.enable("rx_collector")``.
+The library is silent until ``loguru.logger.enable("rx_collector")``. The names below are imported when they are first
+used, so that importing the package, or asking the command for help, costs little.
 """
+
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from loguru import logger as _logger
 
-from rx_collector import operators, sinks
 from rx_collector._version import __version__
-from rx_collector.errors import (
-    BackpressureError,
-    ConfigError,
-    Mistake,
-    OutputError,
-    ParseError,
-    ProcessError,
-    RxCollectorError,
-)
-from rx_collector.event import Event
-from rx_collector.ledger import Report
-from rx_collector.pipeline import Project, load, run
-from rx_collector.runners import Runner, runner
-from rx_collector.stream.eventstream import EventStream
+
+if _TYPE_CHECKING:
+    from rx_collector import operators, sinks
+    from rx_collector.errors import (
+        BackpressureError,
+        ConfigError,
+        Mistake,
+        OutputError,
+        ParseError,
+        ProcessError,
+        RxCollectorError,
+    )
+    from rx_collector.event import Event
+    from rx_collector.ledger import Report
+    from rx_collector.pipeline import Project, load, run
+    from rx_collector.runners import Runner, runner
+    from rx_collector.stream.eventstream import EventStream
 
 __all__ = [
     "BackpressureError",
@@ -59,3 +65,26 @@ __all__ = [
 ]
 
 _logger.disable("rx_collector")
+
+_WHERE = {
+    "errors": "BackpressureError ConfigError Mistake OutputError ParseError ProcessError RxCollectorError",
+    "event": "Event",
+    "ledger": "Report",
+    "pipeline": "Project load run",
+    "runners": "Runner runner",
+    "stream.eventstream": "EventStream",
+}
+
+
+def __getattr__(name: str) -> object:
+    for module, names in _WHERE.items():
+        if name in names.split():
+            value = globals()[name] = getattr(_import_module(f"{__name__}.{module}"), name)
+            return value
+    if name in ("operators", "sinks"):
+        return _import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

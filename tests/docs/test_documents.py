@@ -112,3 +112,12 @@ def test_public_names() -> None:
     assert sorted(rx_collector.__all__) == list(rx_collector.__all__)
     for name in rx_collector.__all__:
         assert getattr(rx_collector, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        rx_collector.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("modules", ["reactivex", "msgspec", "yaml", "click", "rich"])
+def test_an_import_is_cheap(modules: str) -> None:
+    """What is heavy is imported when it is needed; loguru alone has to be told at once that we are silent."""
+    script = f"import sys, rx_collector; assert {modules!r} not in sys.modules; rx_collector.runner"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
