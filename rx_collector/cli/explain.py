@@ -10,6 +10,7 @@ from rx_collector.cli.files import load_all
 from rx_collector.operators.python import Python
 from rx_collector.pipeline.project import Project, lifecycle_of
 from rx_collector.pipeline.spec import Branch, PipelineSpec
+from rx_collector.stream.eventstream import rows_of
 from rx_collector.stream.operator import Stage
 from rx_collector.stream.segment import Step, compile_segment
 from rx_collector.units import format_count
@@ -49,25 +50,18 @@ def _explain(project: Project) -> Iterator[str]:
 
 
 def _operators(spec: PipelineSpec) -> Iterator[str]:
-    row: list[Step] = []
-    first = True
-    for index, placed in enumerate(spec.operators):
-        step = Step(placed.operator, f"operators[{index}] {placed.operator.name}", placed.place)
-        if isinstance(placed.operator, Stage):
-            row.append(step)
-            continue
-        if row:
-            yield from _segment(row, first)
-            row, first = [], False
-        what = (
-            "an operator of your own, event by event"
-            if isinstance(placed.operator, Python)
-            else "keeps events between batches"
-        )
-        yield f"    {step}: {what}"
-        first = False
-    if row:
-        yield from _segment(row, first)
+    steps = [
+        Step(placed.operator, f"operators[{index}] {placed.operator.name}", placed.place)
+        for index, placed in enumerate(spec.operators)
+    ]
+    for row in rows_of(steps):
+        step = steps[row.start]
+        if isinstance(step.operator, Stage):
+            yield from _segment(steps[row.start : row.stop], row.start == 0)
+        elif isinstance(step.operator, Python):
+            yield f"    {step}: an operator of your own, event by event"
+        else:
+            yield f"    {step}: keeps events between batches"
 
 
 def _segment(row: list[Step], first: bool) -> Iterator[str]:

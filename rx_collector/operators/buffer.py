@@ -13,7 +13,7 @@ from reactivex.abc import DisposableBase, SchedulerBase
 from rx_collector.config.options import COUNT, DURATION, Scope, option
 from rx_collector.event import Event
 from rx_collector.ledger import Node
-from rx_collector.stream.flow import Batch, BatchObserver, Context
+from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context
 from rx_collector.stream.operator import BatchOperator, operator
 
 __all__ = ["Buffer"]
@@ -46,7 +46,7 @@ class Buffer(BatchOperator):
         return _Gatherer(self, downstream, context, node)
 
 
-class _Gatherer:
+class _Gatherer(Connection):
     """Gathers on the thread that brings the batches; the timer's thread only sends what is overdue."""
 
     def __init__(self, spec: Buffer, downstream: BatchObserver, context: Context, node: Node) -> None:
@@ -60,6 +60,7 @@ class _Gatherer:
         self._since: datetime | None = None
         self._timer: DisposableBase | None = None
         self._ended = False
+        self._disposed = False
         node.held = lambda: len(self._held)
 
     def on_batch(self, batch: Batch) -> None:
@@ -67,17 +68,18 @@ class _Gatherer:
         with self._lock:
             position = 0
             lists: list[Event] = []
-            taken = 0
             while position < len(batch):
                 room = self._count - len(self._held)
                 part = batch[position : position + room]
                 position += len(part)
                 with self._context.ledger.lock:
-                    self._held.extend(part)
                     self._node.taken += len(part)
-                taken += len(part)
+                    if self._disposed:
+                        self._node.dropped["disposed"] += len(part)
+                        continue
+                    self._held.extend(part)
                 if len(self._held) >= self._count:
-                    lists.append(self._take())
+                    lists += self._take()
             if lists:
                 self._downstream.on_batch(lists)
             if self._held and self._time is not None and self._since is None:
@@ -86,14 +88,21 @@ class _Gatherer:
                 if self._timer is None:
                     self._schedule(clock, self._time)
 
-    def _take(self) -> Event:
+    def _take(self) -> list[Event]:
+        """Give the list that is gathered, none where there is nothing in it."""
+        self._since = None
         with self._context.ledger.lock:
             held, self._held = self._held, []
+            if not held:
+                return []
             self._node.merged += len(held)
             self._node.made += 1
             self._node.out += 1
-        self._since = None
-        return held[0].replace(held, f"{held[0].part}+{len(held) - 1}")
+        return [held[0].replace(held, f"{held[0].part}+{len(held) - 1}")]
+
+    def _send(self) -> None:
+        if made := self._take():
+            self._downstream.on_batch(made)
 
     def _schedule(self, clock: SchedulerBase, wait: timedelta) -> None:
         self._timer = clock.schedule_relative(wait, _action(self._on_time))
@@ -106,16 +115,29 @@ class _Gatherer:
             rest = self._since + self._time - clock.now
             if rest > timedelta(0):  # the list it was set for is gone, this is a younger one
                 self._schedule(clock, rest)
-            elif self._held:
-                self._downstream.on_batch([self._take()])
+            else:
+                self._send()
 
     def _end(self) -> None:
         self._ended = True
         if self._timer is not None:
             self._timer.dispose()
             self._timer = None
-        if self._held:
-            self._downstream.on_batch([self._take()])
+        self._send()
+
+    def stop(self) -> None:
+        """Nothing: it ends when what comes before it does."""
+
+    def dispose(self) -> None:
+        """Drop what is held, counted, and everything that still comes."""
+        # Without the lock, which may be held by a thread that waits further down: the ledger's own is enough here.
+        self._disposed = True
+        with self._context.ledger.lock:
+            self._node.dropped["disposed"] += len(self._held)
+            self._held = []
+        timer = self._timer
+        if timer is not None:
+            timer.dispose()
 
     def on_error(self, error: Exception) -> None:
         with self._lock:

@@ -29,6 +29,7 @@ class FlatMap(Stage):
     """
 
     shorthand: ClassVar[str | None] = "to"
+    nests: ClassVar[bool] = True
 
     to: Evaluation = option(EXPRESSION, "The list of payloads.", example="items")
 

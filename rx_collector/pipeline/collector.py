@@ -21,7 +21,7 @@ from rx_collector.runners.reader import Reader
 from rx_collector.runners.source import RunnerSource
 from rx_collector.sinks.stdin import Stdin
 from rx_collector.stream.eventstream import EventStream, new_run
-from rx_collector.stream.flow import Batch, Context
+from rx_collector.stream.flow import Batch, Connection, Context
 from rx_collector.units import format_duration, parse_duration
 from rx_collector.waker import Waker
 
@@ -42,6 +42,7 @@ class _Pipeline:
         self.dead_letter: DeadLetter | None = None
         self.hub = Hub(name)
         self.error: Exception | None = None
+        self.connection: Connection
 
     def on_batch(self, batch: Batch) -> None:
         for branch in self.branches:
@@ -184,7 +185,8 @@ class Collector:
                 stream = placed.operator(stream)
             else:
                 stream = stream.then(placed.operator, f"operators[{index}] {placed.operator.name}", placed.place)
-        stream.connect(pipeline if limit is None else limit.before(pipeline, context), context)
+        before = pipeline if limit is None else limit.before(pipeline, context)
+        pipeline.connection = stream.connect(before, context)
 
     def _start(self) -> None:
         """Start the children, now that everything that reads them is connected."""
@@ -293,6 +295,8 @@ class Collector:
         for reader in self._readers.values():
             reader.dispose()
             reader.kill()
+        for pipeline in self._pipelines.values():
+            pipeline.connection.dispose()
         for branch in self._branches():
             branch.cancel()
 

@@ -43,20 +43,17 @@ def run(stream: EventStream, *, duration: float | str | None = None) -> Report:
     context = new_context()
     end = _End()
     started = time.monotonic()
-    stream.connect(end, context)
+    connection = stream.connect(end, context)
     try:
         if not end.done.wait(None if duration is None else parse_duration(duration)):
-            for connection in context.connections:
-                connection.stop()
+            connection.stop()
             end.done.wait()
     except BaseException:
-        for connection in context.connections:
-            connection.dispose()
+        connection.dispose()
         raise
     finally:
         context.close()
     if end.error is not None:
-        for connection in context.connections:
-            connection.dispose()
+        connection.dispose()
         raise end.error
     return Report.of(context.ledger, seconds=time.monotonic() - started, exit_code=0)

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from itertools import groupby
 from typing import Any
 
 import reactivex
@@ -23,12 +22,13 @@ from reactivex.disposable import Disposable
 from rx_collector.errors import RxCollectorError
 from rx_collector.event import Event, Origin
 from rx_collector.ledger import Ledger, Node
-from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context, Source
+from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context, Source, Timers
 from rx_collector.stream.operator import BatchOperator, Operator, Stage
 from rx_collector.stream.segment import SegmentObserver, Step
 
-__all__ = ["EventStream", "ForeignSource", "new_context", "new_run"]
+__all__ = ["EventStream", "ForeignSource", "new_context", "new_run", "rows_of"]
 
+_MOST_NESTED = 8  # loops within the loop of a segment, each of which takes two blocks
 _context: ContextVar[Context | None] = ContextVar("rx_collector_context", default=None)
 _foreign: ContextVar[ForeignNode | None] = ContextVar("rx_collector_foreign", default=None)
 
@@ -42,7 +42,7 @@ def new_run() -> str:
 def new_context(name: str = "stream", scheduler: abc.SchedulerBase | None = None) -> Context:
     """Give the context of a subscription that belongs to no other."""
     ledger = Ledger(name)
-    return Context(ledger, ledger.pipeline(name), new_run(), scheduler)
+    return Context(ledger, ledger.pipeline(name), new_run(), scheduler, timers=Timers(name))
 
 
 class EventStream(reactivex.Observable[Event]):
@@ -80,21 +80,24 @@ class EventStream(reactivex.Observable[Event]):
         if nodes:
             nodes[0].first = True
         head = observer
+        parts: list[Connection] = []
         try:
-            for group in reversed(_groups(self.steps)):
+            for group in reversed(rows_of(self.steps)):
                 here = nodes[group.start : group.stop]
                 steps = self.steps[group.start : group.stop]
                 operator = steps[0].operator
                 if isinstance(operator, BatchOperator):
                     head = operator.attach(head, context, here[0])
+                    if isinstance(head, Connection):
+                        parts.insert(0, head)
                 else:
                     head = SegmentObserver(steps, here, head, context)
         except RxCollectorError as error:
             head.on_error(error)
-            return _Nothing()
+            return _Chain(parts)
         if self.source.emits_lines and not (self.steps and isinstance(self.steps[0].operator, Stage)):
             head = SegmentObserver((), (), head, context)
-        return self.source.connect(head, context)
+        return _Chain([self.source.connect(head, context), *parts])
 
     def _subscribe_core(
         self, observer: abc.ObserverBase[Event], scheduler: abc.SchedulerBase | None = None
@@ -114,24 +117,37 @@ class EventStream(reactivex.Observable[Event]):
         return Disposable(single.dispose)
 
 
-def _groups(steps: Sequence[Step]) -> list[range]:
+def rows_of(steps: Sequence[Step]) -> list[range]:
     """Give the index ranges of what is attached as one: rows of stages, and each batch operator alone."""
-    ranges = []
-    indices = groupby(range(len(steps)), key=lambda index: -1 if isinstance(steps[index].operator, Stage) else index)
-    for _, members in indices:
-        row = list(members)
-        ranges.append(range(row[0], row[-1] + 1))
+    ranges: list[range] = []
+    nested = 0
+    for index, step in enumerate(steps):
+        stage = isinstance(step.operator, Stage)
+        nests = stage and step.operator.nests  # type: ignore[attr-defined]
+        if stage and ranges and isinstance(steps[index - 1].operator, Stage) and nested + nests <= _MOST_NESTED:
+            ranges[-1] = range(ranges[-1].start, index + 1)
+            nested += nests
+        else:
+            ranges.append(range(index, index + 1))
+            nested = int(nests)
     return ranges
 
 
-class _Nothing(Connection):
-    """The connection to a source that was never started."""
+class _Chain(Connection):
+    """The source of a stream, if it was started, and those of its operators that have something to let go."""
+
+    def __init__(self, parts: Sequence[Connection]) -> None:
+        self._parts = parts
 
     def stop(self) -> None:
-        """There is nothing to stop."""
+        """Stop the source; the others end when what comes before them does."""
+        for part in self._parts[:1]:
+            part.stop()
 
     def dispose(self) -> None:
-        """There is nothing to end."""
+        """End them in the order of the flow."""
+        for part in self._parts:
+            part.dispose()
 
 
 class ForeignNode(Node):

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from reactivex.abc import DisposableBase, SchedulerBase
-from reactivex.scheduler import EventLoopScheduler
 
 from rx_collector.event import Event, Lines
 from rx_collector.ledger import Ledger, PipelineLedger
+from rx_collector.stream.timers import TimerScheduler
 
 __all__ = ["Batch", "BatchObserver", "Connection", "Context", "Source", "Timers"]
 
@@ -58,15 +58,13 @@ class Timers:
     def __init__(self, name: str) -> None:
         self._name = name
         self._lock = threading.Lock()
-        self._scheduler: EventLoopScheduler | None = None
+        self._scheduler: TimerScheduler | None = None
 
     def scheduler(self) -> SchedulerBase:
         """Give the scheduler that runs on this thread."""
         with self._lock:
             if self._scheduler is None:
-                self._scheduler = EventLoopScheduler(
-                    lambda target: threading.Thread(target=target, name=f"rx-{self._name}-timer", daemon=True)
-                )
+                self._scheduler = TimerScheduler(self._name)
             return self._scheduler
 
     def close(self) -> None:

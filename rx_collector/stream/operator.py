@@ -50,6 +50,9 @@ class Operator(Spec, ABC):
 class Stage(Operator):
     """An operator that looks at one event at a time and is compiled into the loop of its segment."""
 
+    #: Whether it opens a loop of its own within the loop. Python nests no more than twenty blocks, so a segment with many
+    #: of them becomes several.
+    nests: ClassVar[bool] = False
     #: What becomes of an event for which the stage fails: ``dead_letter``, ``drop`` or ``fail``. Not annotated, or a
     #: stage that makes an option of it could not say where among its options it stands.
     on_error = "dead_letter"
@@ -69,7 +72,11 @@ class BatchOperator(Operator):
 
     @abstractmethod
     def attach(self, downstream: BatchObserver, context: Context, node: Node) -> BatchObserver:
-        """Make the observer that stands before `downstream`. Raises OutputError where it cannot be made ready."""
+        """Make the observer that stands before `downstream`. Raises OutputError where it cannot be made ready.
+
+        One that holds events, a thread or anything else that has to be let go is a `Connection`, too: it is disposed with
+        the stream, after the source, and takes account of what it held.
+        """
 
 
 OPERATORS: Registry[Operator] = Registry("operator")

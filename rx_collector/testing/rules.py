@@ -1,0 +1,351 @@
+"""The rules of Reactive Streams (https://www.reactive-streams.org, version 1.0.4) that have a meaning here, as checks.
+
+Each is a function named by its number that takes a maker of a fresh operator, and payloads it can be fed with, and raises
+AssertionError. "Request" is not a signal here: demand is the room in a boundary, and waiting for it is `on_batch` that does
+not return; rules about it are read in that sense.
+"""
+
+from __future__ import annotations
+
+import copy
+import gc
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rx_collector.stream.eventstream import EventStream
+from rx_collector.stream.operator import Operator
+from rx_collector.testing.probe import DEADLINE, Probe, Script, Scripted, run_script
+
+__all__ = ["RULES"]
+
+Make = Callable[[], Any]
+Rule = Callable[[Make, Sequence[Any]], None]
+RULES: list[Rule] = []
+
+
+def _rule(check: Rule) -> Rule:
+    RULES.append(check)
+    return check
+
+
+class _Failure(Exception):
+    """The error that a source sends."""
+
+
+class _Observed:
+    """What an Rx observer got."""
+
+    def __init__(self, on_next: Callable[[Any], None] = lambda event: None) -> None:
+        self.items: list[Any] = []
+        self.error: Exception | None = None
+        self.ended = threading.Event()
+        self.first = threading.Event()
+        self._then = on_next
+
+    def on_next(self, item: Any) -> None:
+        self.items.append(item)
+        self.first.set()
+        self._then(item)
+
+    def on_error(self, error: Exception) -> None:
+        self.error = error
+        self.ended.set()
+
+    def on_completed(self) -> None:
+        self.ended.set()
+
+
+def _subscribe(source: Scripted, operator: Any, observed: _Observed) -> Any:
+    return operator(EventStream(source)).subscribe(observed.on_next, observed.on_error, observed.on_completed)
+
+
+def _threads_gone(source: Scripted) -> None:
+    for connection in source.connections:
+        connection.thread.join(DEADLINE)
+        assert not connection.thread.is_alive(), "the source runs on"
+
+
+@_rule
+def spec_1_01_no_more_in_flight_than_there_is_room(make: Make, payloads: Sequence[Any]) -> None:
+    """A boundary never holds more than its capacity, those in the consumer's hands included."""
+    capacity = getattr(make(), "capacity", None)
+    if capacity is None:
+        return
+    gate, entered, seen = threading.Event(), threading.Event(), []
+
+    def slow(batch: Any) -> None:
+        entered.set()
+        gate.wait(DEADLINE)
+        seen.append(len(batch))
+
+    run = run_script(Script.of([*payloads] * capacity, size=7), make(), probe=Probe(slow))
+    assert entered.wait(DEADLINE)
+    for _ in range(100):
+        node = run.report().pipelines["check"].nodes[0]
+        assert node.held <= capacity, f"{node.held} are held, {capacity} is the capacity"
+    gate.set()
+    run.wait().check()
+    assert all(count <= capacity for count in seen)
+
+
+@_rule
+def spec_1_02_fewer_than_asked_for_and_an_end(make: Make, payloads: Sequence[Any]) -> None:
+    """An operator may send less than it got; the stream ends all the same."""
+    for count in range(min(3, len(payloads)) + 1):
+        run = run_script(Script.of(payloads[:count]), make()).wait()
+        run.check()
+        assert run.probe.terminals == ["on_completed"]
+
+
+@_rule
+def spec_1_03_no_overlapping_signals(make: Make, payloads: Sequence[Any]) -> None:
+    """Signals come one after the other, whatever threads they come from."""
+    run = run_script(Script.of([*payloads] * 200, size=3), make()).wait()
+    run.check()
+
+
+@_rule
+def spec_1_04_an_error_is_signalled(make: Make, payloads: Sequence[Any]) -> None:
+    """An error of the source arrives, after the events that came before it."""
+    expected = run_script(Script.of(payloads), make()).wait().probe.data
+    run = run_script(Script.of(payloads, error=_Failure()), make()).wait()
+    run.check()
+    assert run.probe.terminals == ["on_error"]
+    assert isinstance(run.probe.error, _Failure)
+    assert _plain(run.probe.data) == _plain(expected), "events before the error are missing"
+
+
+@_rule
+def spec_1_05_completion_is_signalled(make: Make, payloads: Sequence[Any]) -> None:
+    """A stream that ends well completes, once."""
+    run = run_script(Script.of(payloads), make()).wait()
+    run.check()
+    assert run.probe.terminals == ["on_completed"]
+
+
+@_rule
+def spec_1_06_the_end_releases_everything(make: Make, payloads: Sequence[Any]) -> None:
+    """After completion or error no thread is left, nothing is held."""
+    for error in (None, _Failure()):
+        run = run_script(Script.of(payloads, error=error), make()).wait()
+        run.check()
+        assert all(node.held == 0 for node in run.report().pipelines["check"].nodes)
+
+
+@_rule
+def spec_1_07_nothing_after_the_end(make: Make, payloads: Sequence[Any]) -> None:
+    """No signal follows completion or error."""
+    for error in (None, _Failure()):
+        run = run_script(Script.of([*payloads] * 20, size=1, error=error), make()).wait()
+        run.check()
+        assert len(run.probe.terminals) == 1
+
+
+@_rule
+def spec_1_08_a_disposed_subscription_falls_silent(make: Make, payloads: Sequence[Any]) -> None:
+    """After dispose the source ends, and nothing is signalled any more."""
+    run = run_script(Script.of([*payloads] * 5, size=2, endless=True), make())
+    run.probe.first.wait(0.05)  # an operator that lets nothing pass is disposed, too
+    run.dispose()
+    run.probe.closed = True
+    run.check()
+    assert run.probe.terminals == []
+
+
+@_rule
+def spec_1_09_subscribing_does_not_block_and_does_not_raise(make: Make, payloads: Sequence[Any]) -> None:
+    """`subscribe` gives a disposable at once; what goes wrong goes to the observer."""
+    source, observed = Scripted(Script.of(payloads, endless=True)), _Observed()
+    subscription = _subscribe(source, make(), observed)
+    subscription.dispose()
+    _threads_gone(source)
+
+
+@_rule
+def spec_1_10_1_11_each_subscription_starts_anew(make: Make, payloads: Sequence[Any]) -> None:
+    """A stream is cold: several subscribers each get all of it."""
+    source, operator = Scripted(Script.of(payloads)), make()
+    stream = operator(EventStream(source))
+    results = []
+    for _ in range(2):
+        observed = _Observed()
+        stream.subscribe(observed.on_next, observed.on_error, observed.on_completed)
+        assert observed.ended.wait(DEADLINE)
+        assert observed.error is None, observed.error
+        results.append([getattr(item, "data", item) for item in observed.items])
+    _threads_gone(source)
+    assert len(source.connections) == 2
+    assert _plain(results[0]) == _plain(results[1])
+
+
+@_rule
+def spec_2_02_a_slow_observer_holds_back_no_other(make: Make, payloads: Sequence[Any]) -> None:
+    """Of two subscriptions one that is stuck does not keep the other from its end."""
+    gate = threading.Event()
+    stuck, free = _Observed(lambda event: None if gate.wait(DEADLINE) else None), _Observed()
+    source, operator = Scripted(Script.of(payloads)), make()
+    _subscribe(source, operator, stuck)
+    _subscribe(source, operator, free)
+    assert free.ended.wait(DEADLINE)
+    gate.set()
+    assert stuck.ended.wait(DEADLINE)
+    _threads_gone(source)
+
+
+@_rule
+def spec_2_03_2_04_the_end_calls_nothing_upstream(make: Make, payloads: Sequence[Any]) -> None:
+    """A completion from above is passed on; nobody disposes a source that has not ended, or while it ends."""
+    run = run_script(Script.of(payloads), make()).wait()
+    assert not any(connection.disposed_early for connection in run.source.connections)
+
+
+@_rule
+def spec_2_08_signals_after_dispose_are_counted_not_lost(make: Make, payloads: Sequence[Any]) -> None:
+    """What the source still sends while it is being disposed has its account."""
+    run = run_script(Script.of([*payloads] * 50, size=1, endless=True), make())
+    run.dispose().check()
+
+
+@_rule
+def spec_2_09_completion_without_an_event(make: Make, payloads: Sequence[Any]) -> None:
+    """An empty stream completes."""
+    run = run_script(Script(), make()).wait()
+    run.check()
+    assert run.probe.terminals == ["on_completed"]
+
+
+@_rule
+def spec_2_10_an_error_without_an_event(make: Make, payloads: Sequence[Any]) -> None:
+    """A stream that fails at once fails."""
+    run = run_script(Script(error=_Failure()), make()).wait()
+    run.check()
+    assert isinstance(run.probe.error, _Failure)
+
+
+@_rule
+def spec_2_13_an_observer_that_raises_harms_nobody_else(make: Make, payloads: Sequence[Any]) -> None:
+    """An exception of an observer ends its own subscription; it never travels to the source."""
+
+    def fails(event: Any) -> None:
+        raise StopIteration
+
+    source, observed = Scripted(Script.of([*payloads] * 5, size=1)), _Observed(fails)
+    _subscribe(source, make(), observed)
+    _threads_gone(source)
+    assert not source.connections[0].raised
+    assert len(observed.items) <= 1
+
+
+@_rule
+def spec_3_02_dispose_from_within_a_signal(make: Make, payloads: Sequence[Any]) -> None:
+    """An observer may dispose its subscription in `on_next`; nothing follows."""
+    made = threading.Event()
+    holder: list[Any] = []
+
+    def stop(event: Any) -> None:
+        made.wait(DEADLINE)
+        holder[0].dispose()
+
+    source, observed = Scripted(Script.of([*payloads] * 5, size=5)), _Observed(stop)
+    holder.append(_subscribe(source, make(), observed))
+    made.set()
+    _threads_gone(source)
+    assert len(observed.items) <= 1
+
+
+@_rule
+def spec_3_03_no_recursion(make: Make, payloads: Sequence[Any]) -> None:
+    """Many events, and many operators in a row, do not deepen the stack."""
+    run = run_script(Script.of([*payloads] * 300, size=1), *[make() for _ in range(30)]).wait()
+    run.check()
+
+
+@_rule
+def spec_3_05_3_07_dispose_is_idempotent_and_safe_from_any_thread(make: Make, payloads: Sequence[Any]) -> None:
+    """Several threads dispose at once, again and again."""
+    source, observed = Scripted(Script.of(payloads, size=1, endless=True)), _Observed()
+    subscription = _subscribe(source, make(), observed)
+    raised: list[Exception] = []
+
+    def dispose() -> None:
+        try:
+            for _ in range(10):
+                subscription.dispose()
+        except Exception as error:
+            raised.append(error)
+
+    threads = [threading.Thread(target=dispose) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(DEADLINE)
+    _threads_gone(source)
+    assert not raised, raised
+
+
+@_rule
+def spec_3_09_room_for_nothing_is_refused(make: Make, payloads: Sequence[Any]) -> None:
+    """A capacity of nothing, or less, is a mistake that is told at once."""
+    from rx_collector.errors import ConfigError
+
+    operator = make()
+    if not isinstance(operator, Operator) or "capacity" not in operator.options():
+        return
+    for capacity in (0, -1):
+        try:
+            type(operator)(**{**_values(operator), "capacity": capacity})
+        except ConfigError:
+            continue
+        raise AssertionError(f"a capacity of {capacity} is taken")
+
+
+@_rule
+def spec_3_13_a_disposed_observer_is_let_go(make: Make, payloads: Sequence[Any]) -> None:
+    """Nothing keeps a reference to an observer whose subscription was disposed."""
+    source, observed = Scripted(Script.of(payloads, size=1, endless=True)), _Observed()
+    subscription = _subscribe(source, make(), observed)
+    reference = weakref.ref(observed)
+    subscription.dispose()
+    _threads_gone(source)
+    source.connections.clear()
+    del observed, subscription
+    done = threading.Event()
+    for _ in range(200):  # the last thread may still be on its way out
+        gc.collect()
+        if reference() is None:
+            return
+        done.wait(0.01)
+    raise AssertionError("the observer is still held")
+
+
+@_rule
+def spec_3_15_dispose_does_not_raise(make: Make, payloads: Sequence[Any]) -> None:
+    """Neither after the end nor after an error."""
+    for error in (None, _Failure()):
+        source, observed = Scripted(Script.of(payloads, error=error)), _Observed()
+        subscription = _subscribe(source, make(), observed)
+        assert observed.ended.wait(DEADLINE)
+        subscription.dispose()
+        subscription.dispose()
+        _threads_gone(source)
+
+
+@_rule
+def ours_payloads_are_not_changed(make: Make, payloads: Sequence[Any]) -> None:
+    """An event is shared by all branches that carry it: nobody edits the payload that came."""
+    given = copy.deepcopy(list(payloads))
+    run_script(Script.of(given), make()).wait().check()
+    assert given == list(payloads), "a payload was edited in place"
+
+
+def _plain(value: Any) -> Any:
+    """Give payloads as values that can be compared, events in lists as their payloads."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return _plain(value.data) if hasattr(value, "data") and hasattr(value, "origin") else value
+
+
+def _values(operator: Operator) -> dict[str, Any]:
+    return {field.name: getattr(operator, field.name) for field in operator.options().values()}
