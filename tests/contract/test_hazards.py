@@ -168,7 +168,8 @@ def test_take_ends_its_source() -> None:
 
     def numbers() -> Any:
         nonlocal made
-        for made in range(1, 10_001):
+        while made < 10_000:
+            made += 1
             yield made
 
     reactivex.create(lambda observer, scheduler: [observer.on_next(n) for n in numbers()] and None).pipe(
@@ -224,7 +225,9 @@ def test_starting_again_waits() -> None:
     events: list[Any] = []
     done = threading.Event()
     rx.runner(
-        "false", lifecycle=True, restart={"when": "on-failure", "backoff": "1ms..4ms", "limit": "4 in 1m"}
+        "false",
+        lifecycle=True,
+        restart={"when": "on-failure", "backoff": "1ms..4ms", "healthy": "1m", "limit": "4 in 1m"},
     ).subscribe(events.append, lambda error: done.set())
     assert done.wait(10)
     waits = [event["seconds"] for event in events if event["event"] == "restarting"]
