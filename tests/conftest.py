@@ -8,8 +8,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from rx_collector.ledger import Report
 
 CHILDREN = Path(__file__).parent / "children"
 
@@ -47,6 +50,24 @@ def descriptors() -> set[str]:
         except OSError:
             continue
     return names
+
+
+@pytest.fixture(autouse=True)
+def every_ledger_balances(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Check the balance sheet of every run that a test makes in this process, whether the test looks at it or not."""
+    reports: list[Report] = []
+    of = Report.of.__func__  # type: ignore[attr-defined]
+
+    def kept(cls: type[Report], *arguments: Any, final: bool = True, **options: Any) -> Report:
+        report: Report = of(cls, *arguments, final=final, **options)
+        if final:
+            reports.append(report)
+        return report
+
+    monkeypatch.setattr(Report, "of", classmethod(kept))
+    yield
+    for report in reports:
+        assert report.balanced, report.unbalanced
 
 
 @pytest.fixture(autouse=True)

@@ -184,7 +184,7 @@ def spec_1_10_1_11_each_subscription_starts_anew(make: Make, payloads: Sequence[
 def spec_2_02_a_slow_observer_holds_back_no_other(make: Make, payloads: Sequence[Any]) -> None:
     """Of two subscriptions one that is stuck does not keep the other from its end."""
     gate = threading.Event()
-    stuck, free = _Observed(lambda event: None if gate.wait(DEADLINE) else None), _Observed()
+    stuck, free = _Observed(lambda event: _wait(gate)), _Observed()
     source, operator = Scripted(Script.of(payloads)), make()
     _subscribe(source, operator, stuck)
     _subscribe(source, operator, free)
@@ -338,6 +338,10 @@ def ours_payloads_are_not_changed(make: Make, payloads: Sequence[Any]) -> None:
     given = copy.deepcopy(list(payloads))
     run_script(Script.of(given), make()).wait().check()
     assert given == list(payloads), "a payload was edited in place"
+
+
+def _wait(gate: threading.Event) -> None:
+    gate.wait(DEADLINE)
 
 
 def _plain(value: Any) -> Any:
