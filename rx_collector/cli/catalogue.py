@@ -13,9 +13,10 @@ from rx_collector.backpressure import STRATEGIES
 from rx_collector.config.options import REQUIRED, Spec, did_you_mean
 from rx_collector.expressions import FUNCTIONS, METHODS
 from rx_collector.parsers import FORMATS
-from rx_collector.pipeline.spec import FileSpec, OperatorItem, PipelineSpec
+from rx_collector.pipeline.spec import BranchOptions, FileSpec, OperatorItem, PipelineSpec
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.sinks import SINKS
+from rx_collector.sinks.retry import Retry
 from rx_collector.stream.operator import OPERATORS
 
 __all__ = ["describe", "list_", "schema"]
@@ -25,7 +26,7 @@ def _components() -> dict[str, dict[str, Any]]:
     return {
         "operators": {name: OPERATORS[name] for name in sorted(OperatorItem.known())},
         "formats": {name: FORMATS[name] for name in FORMATS},
-        "strategies": dict(STRATEGIES),
+        "strategies": {name: STRATEGIES[name] for name in STRATEGIES},
         "sinks": {name: SINKS[name] for name in SINKS},
     }
 
@@ -43,12 +44,13 @@ def list_() -> int:
 @click.command()
 @click.argument("name")
 def describe(name: str) -> int:
-    """Explain NAME: an operator, format, strategy or sink, or runner, pipeline, file, expressions."""
+    """Explain NAME: an operator, format, strategy or sink, or runner, pipeline, sink, retry, file, expressions."""
     if name == "expressions":
         click.echo("\n".join(_expressions()))
         return 0
     found = [(sort, components[name]) for sort, components in _components().items() if name in components]
     general: dict[str, type[Spec]] = {"runner": RunnerSpec, "pipeline": PipelineSpec, "file": FileSpec}
+    general |= {"sink": BranchOptions, "retry": Retry}
     if name in general:
         found.append(("", general[name]))
     if not found:

@@ -80,6 +80,7 @@ class EventStream(reactivex.Observable[Event]):
         if nodes:
             nodes[0].first = True
         head = observer
+        attached: list[Connection] = []  # what has a thread or a sink of its own, to be ended with the source
         try:
             for group in reversed(_groups(self.steps)):
                 here = nodes[group.start : group.stop]
@@ -87,14 +88,16 @@ class EventStream(reactivex.Observable[Event]):
                 operator = steps[0].operator
                 if isinstance(operator, BatchOperator):
                     head = operator.attach(head, context, here[0])
+                    if isinstance(head, Connection):
+                        attached.append(head)
                 else:
                     head = SegmentObserver(steps, here, head, context)
         except RxCollectorError as error:
             head.on_error(error)
-            return _Nothing()
+            return _Chain(_Nothing(), attached)
         if self.source.emits_lines and not (self.steps and isinstance(self.steps[0].operator, Stage)):
             head = SegmentObserver((), (), head, context)
-        return self.source.connect(head, context)
+        return _Chain(self.source.connect(head, context), attached)
 
     def _subscribe_core(
         self, observer: abc.ObserverBase[Event], scheduler: abc.SchedulerBase | None = None
@@ -132,6 +135,24 @@ class _Nothing(Connection):
 
     def dispose(self) -> None:
         """There is nothing to end."""
+
+
+class _Chain(Connection):
+    """The connection to a source and to what stands behind it."""
+
+    def __init__(self, source: Connection, attached: list[Connection]) -> None:
+        self._source = source
+        self._attached = attached
+
+    def stop(self) -> None:
+        """Ask the source to end; what is behind it ends after it."""
+        self._source.stop()
+
+    def dispose(self) -> None:
+        """End the source, then what would wait for it for ever."""
+        self._source.dispose()
+        for connection in reversed(self._attached):
+            connection.dispose()
 
 
 class ForeignNode(Node):
