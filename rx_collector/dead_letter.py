@@ -64,7 +64,7 @@ def restore(record: Any) -> Event:
     if observed is None:
         raise ValueError("the record has no 'observed_time'")
     origin = Origin(run, runner, incarnation, pid if isinstance(pid, int) else None, observed, kind)
-    data = record["data"] if "data" in record else from_message
+    data = record.get("data", from_message)
     return Event(data, raw, origin, line, None, _nanoseconds(record.get("time")), part)
 
 

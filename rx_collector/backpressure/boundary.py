@@ -57,10 +57,9 @@ class Boundary:
         self._room = threading.Condition(self._lock)
         self._held = 0
         self.node.held = lambda: self._held
-        restored = self._store.held
-        if restored:  # events that another run has left
+        with self._lock:
             change = Change()
-            change.made = change.notes["restored"] = restored
+            self._store.opened(change)
             self._book(change)
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 
 from rx_collector.backpressure.keyed import hashable
 from rx_collector.backpressure.queue import size_of
-from rx_collector.backpressure.strategy import Change, Store, Strategy, strategy
+from rx_collector.backpressure.strategy import Change, Store, Strategy, WorstCase, strategy
 from rx_collector.config.options import option
 from rx_collector.event import Event
 from rx_collector.expressions.option import EXPRESSION, Evaluation
@@ -34,6 +34,10 @@ class Latest(Strategy):
     """
 
     key: Evaluation | None = option(EXPRESSION, "What tells the kept events apart; none: one for all.", None)
+
+    def worst_case(self) -> WorstCase:
+        # Without a key one waits, and one is in the sink's hands.
+        return WorstCase(self.capacity if self.key is not None else min(2, self.capacity), self.max_bytes)
 
     def open(self, clock: Callable[[], float] = time.monotonic) -> Store:
         return _LatestStore(self, clock)

@@ -7,13 +7,13 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from rx_collector.config.options import COUNT, DURATION, SIZE, Scope, Spec, option
 from rx_collector.config.registry import Registry
 from rx_collector.event import Event
 
-__all__ = ["STRATEGIES", "Change", "Store", "Strategy", "strategy"]
+__all__ = ["STRATEGIES", "Change", "Store", "Strategy", "WorstCase", "strategy"]
 
 
 class Change:
@@ -29,6 +29,16 @@ class Change:
         self.dropped: Counter[str] = Counter()
         self.notes: Counter[str] = Counter()
         self.rejections: list[tuple[Event, Exception]] = []
+
+
+class WorstCase(NamedTuple):
+    """The most that a boundary can have in flight: events and bytes in memory (None: as many as the events have), and
+    bytes on disk.
+    """
+
+    events: int
+    bytes: int | None
+    disk: int | None = None
 
 
 class Store(ABC):
@@ -62,6 +72,9 @@ class Store(ABC):
     def kept(self) -> int:
         """How many of `held` stay where they are when the process ends."""
         return 0
+
+    def opened(self, change: Change) -> None:
+        """Tell what was there before anything was offered."""
 
     def prepare(self, batch: list[Event], change: Change) -> Sequence[Any]:
         """Make of a batch what `admit` takes: work that needs no lock. Events that fail go to ``change.rejections``."""
@@ -123,6 +136,10 @@ class Strategy(Spec, ABC):
             scope.child("max_bytes").wrong("max_bytes is at least 1")
         if self.max_age == 0:
             scope.child("max_age").wrong("max_age must be longer than nothing")
+
+    def worst_case(self) -> WorstCase:
+        """Give the most that can be in flight."""
+        return WorstCase(self.capacity, self.max_bytes)
 
     @abstractmethod
     def open(self, clock: Callable[[], float] = time.monotonic) -> Store:
