@@ -74,16 +74,17 @@ class _LatestStore(Store):
     def admit(self, batch: Sequence[Any], change: Change) -> Sequence[Any]:
         entries, now = self._entries, self._clock() if self._max_age is not None else 0.0
         change.taken += len(batch)
-        newest = dict(batch)
-        replaced = len(batch) - len(newest)
-        for key, event in newest.items():
+        replaced = 0
+        if self._key is None and len(batch) > 1:
+            replaced, batch = len(batch) - 1, batch[-1:]  # each takes the place of the one before, whatever waits
+        for key, event in batch:
+            size = size_of(event) if self._max_bytes is not None else 0
             if (old := entries.get(key)) is not None:
                 replaced += 1
                 self._bytes -= old[1]
-            size = size_of(event) if self._max_bytes is not None else 0
-            if not self._make_room(key, size, change):
+            if (old is None or size) and not self._make_room(key, size, change):
                 entries.pop(key, None)
-                change.dropped["latest"] += 1
+                replaced += 1
                 continue
             entries[key] = (event, size, now)
             self._bytes += size

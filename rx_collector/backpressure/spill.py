@@ -120,14 +120,19 @@ class _SpillStore(Store):
         """Rows of a run with a larger capacity would be more than may be in flight now."""
         if self._most >= self._file.largest():
             return
-        for number, count in self._file.counts():
-            if count > self._most:
-                (row,) = self._file.read(number - 1, 1)
-                if row.events is not None:
-                    parts = [row.events[start : start + self._most] for start in range(0, count, self._most)]
-                    # The later ones first, so that a death in between doubles some and loses none.
-                    for offset in reversed(range(len(parts))):
-                        self._file.insert(number + offset, parts[offset], row.at)
+        rows = self._file.counts()
+        for (number, count), following in zip(rows, [*(number for number, _ in rows[1:]), None], strict=True):
+            if count <= self._most:
+                continue
+            (row,) = self._file.read(number - 1, 1)
+            gap = (following if following is not None else (number // STEP + 1) * STEP) - number
+            parts = -(-count // self._most)
+            if row.events is None or parts > gap:
+                continue  # the second cannot be met: it takes many runs, each with a smaller capacity than the last
+            # The later ones first, so that a death in between doubles some and loses none.
+            for index in reversed(range(parts)):
+                part = row.events[index * self._most : (index + 1) * self._most]
+                self._file.insert(number + index * (gap // parts), part, row.at)
 
     # The producer's side
 

@@ -26,6 +26,7 @@ from rx_collector.operators.filter import Filter  # noqa: E402
 from rx_collector.operators.flat_map import FlatMap  # noqa: E402
 from rx_collector.operators.map import Map  # noqa: E402
 from rx_collector.operators.parse import Parse  # noqa: E402
+from rx_collector.operators.restore import Restore  # noqa: E402
 from rx_collector.operators.tap import Tap  # noqa: E402
 from rx_collector.operators.to import To  # noqa: E402
 from rx_collector.parsers import Format  # noqa: E402
@@ -46,6 +47,7 @@ __all__ = [
     "map",
     "parse",
     "rename",
+    "restore",
     "set",
     "tap",
     "to",
@@ -135,6 +137,11 @@ def drop(*fields: str) -> Drop:
 def keep(*fields: str) -> Keep:
     """Keep some fields and remove all others."""
     return Keep(fields)
+
+
+def restore() -> Restore:
+    """Make events of the records of dead letters again, with their own ids; see `Restore` for how a file is replayed."""
+    return Restore()
 
 
 def tap(show: str | Callable[..., Any]) -> Tap:
