@@ -74,8 +74,16 @@ class SpillFile:
         self.row_bytes = reserve // 4
         try:
             os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        except FileExistsError:
+            raise OutputError(f"cannot spill to {path}: a part of its path is not a directory") from None
         except OSError as error:
             raise OutputError(f"cannot spill to {path}: {os.strerror(error.errno or 0).lower()}") from None
+        # Not by opening it: closing a descriptor would give up the locks that this process has on the file.
+        if os.path.exists(path) and not os.access(path, os.W_OK):
+            read_only = os.statvfs(path).f_flag & os.ST_RDONLY
+            raise OutputError(
+                f"cannot spill to {path}: {'read-only file system' if read_only else 'permission denied'}"
+            )
         try:
             self._connection = self._open(path)
             self._check()
@@ -290,6 +298,7 @@ def _readable(path: str) -> Iterator[Row]:
     last = -(1 << 62)
     connection = sqlite3.connect(path, timeout=0, isolation_level=None)
     try:
+        connection.execute("PRAGMA writable_schema=ON")  # or a file that is shorter than it says is not read at all
         try:
             for values in connection.execute(f"{columns} ORDER BY number"):
                 last = values[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import threading
 import time
 
 __all__ = ["CancellableWriter", "Cancelled", "TimedOut"]
@@ -28,6 +29,9 @@ class CancellableWriter:
         self.descriptor = descriptor
         self._timeout = timeout
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._lock = (
+            threading.Lock()
+        )  # keeps `cancel` from a descriptor that `close` gave back and somebody else has got
         self._torn = False
         self.written = 0
 
@@ -68,11 +72,13 @@ class CancellableWriter:
 
     def cancel(self) -> None:
         """Make a write that waits raise Cancelled; so does every later one."""
-        if self._wake >= 0:
-            os.eventfd_write(self._wake, 1)
+        with self._lock:
+            if self._wake >= 0:
+                os.eventfd_write(self._wake, 1)
 
     def close(self) -> None:
         """Release what is ours; the descriptor is the caller's."""
-        if self._wake >= 0:
-            os.close(self._wake)
-            self._wake = -1
+        with self._lock:
+            if self._wake >= 0:
+                os.close(self._wake)
+                self._wake = -1

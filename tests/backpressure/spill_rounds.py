@@ -9,6 +9,7 @@ beyond what the sink had in hand at a kill.
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import shutil
@@ -103,7 +104,7 @@ def play(rounds: int, directory: Path, seed: int = 1) -> Outcome:
     most_at_once = max(most_at_once, len(ids) - len(first) - twice_before)
     place = {identity: number for number, identity in enumerate(first)}
     order = [place[identity] for identity in dict.fromkeys(wanted) if identity in place]
-    disordered = sum(later < earlier for earlier, later in zip(order, order[1:], strict=False))
+    disordered = sum(later < earlier for earlier, later in itertools.pairwise(order))
     missing = len(set(wanted) - set(ids))
     return Outcome(rounds, len(first), missing, len(ids) - len(first), most_at_once, disordered)
 
@@ -112,8 +113,11 @@ def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     with tempfile.TemporaryDirectory() as directory:
         outcome = play(rounds, Path(directory))
-    print(f"rounds {outcome.rounds}, events {outcome.events:,}, missing {outcome.missing}, duplicates {outcome.duplicates}")
-    print(f"at most {outcome.most_at_once} twice around one kill (a batch is {CAPACITY // 2}), {outcome.disordered} out of order")
+    missing, twice, batch = outcome.missing, outcome.duplicates, CAPACITY // 2
+    print(f"rounds {outcome.rounds}, events {outcome.events:,}, missing {missing}, duplicates {twice}")
+    print(
+        f"at most {outcome.most_at_once} twice around one kill (a batch is {batch}), {outcome.disordered} out of order"
+    )
     sys.exit(bool(outcome.missing or outcome.disordered or outcome.most_at_once > CAPACITY // 2))
 
 

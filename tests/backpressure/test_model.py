@@ -126,7 +126,9 @@ class AgainstTheModel(RuleBasedStateMachine):
         options: dict[str, Any] = {"capacity": capacity}
         if self.strategy in ("latest", "conflate"):
             by = (lambda one: one.data % keys) if keys else None
-            options["key" if self.strategy == "latest" else "by"] = by if self.strategy == "latest" or by is None else [by]
+            options["key" if self.strategy == "latest" else "by"] = (
+                by if self.strategy == "latest" or by is None else [by]
+            )
         if self.strategy == "conflate":
             options["merge"] = lambda older, newer: (
                 [*(older.data if isinstance(older.data, list) else [older.data]), newer.data]

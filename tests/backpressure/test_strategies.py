@@ -183,7 +183,9 @@ def test_mistakes_have_their_place(tmp_path: Path, text: str) -> None:
 
 
 def test_mistakes_in_python() -> None:
-    with pytest.raises(rx.ConfigError, match="backpressure.key: unknown key 'key' of strategy block; latest takes it"):
+    with pytest.raises(
+        rx.ConfigError, match=r"backpressure\.key: unknown key 'key' of strategy block; latest takes it"
+    ):
         op.backpressure("block", key="pid")
     with pytest.raises(rx.ConfigError, match="did you mean 'latest'"):
         op.backpressure("lates")
