@@ -82,12 +82,14 @@ class ProcessError(RxCollectorError):
 class OutputError(RxCollectorError):
     """A sink could not take events: the disk is full, the path cannot be written, the receiving program is gone.
 
-    `delivered` counts the events of the failed write that did arrive, whole and in order, before it failed.
+    `delivered` counts the events of the failed write that did arrive, whole and in order, before it failed. `of_event`
+    says that the fault is with the event behind those, and that the sink would take the others.
     """
 
-    def __init__(self, message: str, *, delivered: int = 0) -> None:
+    def __init__(self, message: str, *, delivered: int = 0, of_event: bool = False) -> None:
         super().__init__(message)
         self.delivered = delivered
+        self.of_event = of_event
 
 
 class ParseError(RxCollectorError):

@@ -269,23 +269,28 @@ def rejected(
     operator: str,
     reason: str,
     error: str,
+    place: str = "",
+    time_ns: int | None = None,
 ) -> Event:
     """Make the record of an event that an operator could not take: what it was, why, and where it came from.
 
     The line goes into ``raw``, or ``raw_base64`` where it is not valid UTF-8; an event whose payload had been changed
-    has ``data`` instead.
+    has ``data`` instead. ``place`` is where the operator stands in its file, ``time`` when the event happened, if that
+    was known to be another time than that of the observation. `rx_collector.dead_letter` makes the event of it again.
     """
     source = Event(from_message, raw, origin, line, None, None, part)
     record: dict[str, Any] = {
         "reason": reason,
         "operator": operator,
         "error": error,
+        **({"place": place} if place else {}),
         "id": source.id,
         "runner": origin.runner,
         "incarnation": origin.incarnation,
         "line": line,
         "pid": origin.pid,
         "observed_time": format_time(origin.observed_ns),
+        **({} if time_ns is None else {"time": format_time(time_ns)}),
     }
     if raw is None:
         record["data"] = data

@@ -8,6 +8,7 @@ from rx_collector.event import Event, Lines, Origin
 from rx_collector.ledger import Report
 from rx_collector.stream.eventstream import EventStream, new_context
 from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context, Source
+from tests.conftest import wait_until
 
 ORIGIN = Origin("run", "exec", 1, 42, 1_700_000_000_123_456_789)
 
@@ -86,7 +87,10 @@ def run(
     return run_batches([batch], *operators, **options)
 
 
-def run_batches(batches: list[Batch], *operators: Any, scheduler: Any = None, error: Exception | None = None) -> Result:
+def run_batches(
+    batches: list[Batch], *operators: Any, scheduler: Any = None, error: Exception | None = None, wait: bool = False
+) -> Result:
+    """`wait` says that a boundary among the operators brings the end on another thread."""
     result = Result()
     context = new_context("test", scheduler)
     object.__setattr__(context, "reject", lambda record: result.rejected.append(record.data))
@@ -94,6 +98,8 @@ def run_batches(batches: list[Batch], *operators: Any, scheduler: Any = None, er
     for operator in operators:
         stream = operator(stream)
     EventStream.of(stream).connect(result, context)
+    if wait:
+        wait_until(lambda: result.ended > 0, "the stream ends")
     context.close()
     result.report = Report.of(context.ledger, seconds=0, exit_code=0)
     assert result.report.balanced, result.report.unbalanced

@@ -1,109 +1,179 @@
 """The boundary: a bounded queue between one producer and one consumer thread, as a state machine under one lock.
 
-It knows nothing of Rx, schedulers or sinks. Events that the consumer has taken and not yet finished with count as in
-flight until it comes back for more, so the events between the two threads never exceed the capacity.
+It knows nothing of Rx, schedulers or sinks. What waits, and what happens when there is no room, is the strategy's store;
+the boundary adds the lock, the waiting, the end and the accounts. Events that the consumer has taken count as in flight
+until it comes back for more, so the events between the two threads never exceed the capacity.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
+import time
+from collections import Counter
 from collections.abc import Callable
 
-from rx_collector.backpressure.strategies import Strategy
+from rx_collector.backpressure.strategy import Change, Strategy
 from rx_collector.event import Event
+from rx_collector.ledger import Node
 
 __all__ = ["Boundary"]
+
+
+def _ignore(event: Event, error: Exception) -> None:
+    """Take a rejected event where nobody asked for it; it is counted."""
 
 
 class Boundary:
     """A bounded queue of events.
 
-    `offer` and `close` belong to the producer, `drain` to the consumer, `cancel` to anybody. `account` is called under
-    the lock with every change, as ``account(taken, out, dropped, reason)``, so that a ledger can follow it exactly.
+    `offer` and `close` belong to the producer, `drain`, `acknowledge`, `keep` and `release` to the consumer, `cancel` to
+    anybody. Only `offer` (strategies ``block`` and ``spill``) and `drain` wait; both end at `cancel`. Nothing raises but
+    what is said. Counts go into `node`, all that one call changes at once and under `ledger_lock`, so that a picture of
+    the ledger balances at any moment. `reject` takes events that a key, aggregate or function failed for, on the
+    producer's thread and without a lock. Raises OutputError when the store cannot be opened.
     """
 
     def __init__(
         self,
         strategy: Strategy,
-        capacity: int,
-        account: Callable[[int, int, int, str], None] = lambda taken, out, dropped, reason: None,
+        node: Node | None = None,
+        ledger_lock: threading.Lock | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        reject: Callable[[Event, Exception], None] = _ignore,
     ) -> None:
-        if capacity <= 0:
-            raise ValueError("the capacity is at least 1")
         self.strategy = strategy
-        self.capacity = capacity
-        self.account = account
-        self.dropped: Counter[str] = Counter()
+        self.node = Node("boundary") if node is None else node
         self.high_watermark = 0
-        self._waiting: deque[Event] = deque()
-        self._in_hand = 0
-        # With half of it at the most in the consumer's hands, drop_oldest always has older ones to drop than the newest.
-        self._most = max(1, capacity // 2)
+        self.error: Exception | None = None
+        self._reject = reject
+        self._ledger_lock = threading.Lock() if ledger_lock is None else ledger_lock
+        self._store = strategy.open(clock)
+        self.keeps = self._store.keeps
         self._closed = False
         self._cancelled: str | None = None
-        self.error: Exception | None = None
+        self._released = False
         self._lock = threading.Lock()
         self._news = threading.Condition(self._lock)
         self._room = threading.Condition(self._lock)
+        self._held = 0
+        self.node.held = lambda: self._held
+        with self._lock:
+            change = Change()
+            self._store.opened(change)
+            self._book(change)
+
+    @property
+    def capacity(self) -> int:
+        """The most events in flight."""
+        return self.strategy.capacity
 
     @property
     def waiting(self) -> int:
-        """How many events wait for the consumer."""
-        return len(self._waiting)
+        """How many events wait in memory for the consumer."""
+        return self._store.waiting
 
     @property
     def in_flight(self) -> int:
-        """How many events are between producer and consumer, those in the consumer's hands included."""
-        return len(self._waiting) + self._in_hand
+        """How many events are in memory between producer and consumer, those in the consumer's hands included."""
+        return self._store.waiting + self._store.in_hand
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """How many events were dropped, by reason."""
+        return self.node.dropped
 
     def offer(self, batch: list[Event]) -> None:
-        """Hand over a batch. Blocks only with strategy ``block``, until there is room or somebody cancels."""
-        with self._lock:
-            if self._closed and self._cancelled is None:
-                raise RuntimeError("the boundary is closed")
-            self.account(len(batch), 0, 0, "")
-            while batch:
-                if self._cancelled is not None:
-                    self._drop(len(batch), self._cancelled)
-                    return
-                room = self.capacity - self._in_hand - len(self._waiting)
-                batch, dropped = self.strategy.admit(self._waiting, batch, room)
-                if dropped:
-                    self._drop(dropped, self.strategy.name)
-                if len(self._waiting) + self._in_hand > self.high_watermark:
-                    self.high_watermark = len(self._waiting) + self._in_hand
-                self._news.notify()
-                if batch:
-                    self._room.wait()
+        """Hand over a batch. Blocks only where the strategy waits for room, until there is some or somebody cancels.
 
-    def _drop(self, count: int, reason: str) -> None:
-        self.dropped[reason] += count
-        self.account(0, 0, count, reason)
+        Raises RuntimeError after `close`, which is a bug of the producer.
+        """
+        store, change = self._store, Change()
+        rest = store.prepare(batch, change)
+        rejections: list[tuple[Event, Exception]] = []
+        with self._lock:
+            if self._closed and self._cancelled is None and store.failure is None:
+                raise RuntimeError("the boundary is closed")
+            while True:
+                if self._cancelled is not None:
+                    change.taken += len(rest)
+                    change.dropped[self._cancelled] += len(rest)
+                    rest = ()
+                else:
+                    rest = store.admit(rest, change)
+                self._book(change)
+                rejections += change.rejections
+                if not rest:
+                    break
+                self._room.wait(store.retry_after)
+                change = Change()
+            if store.failure is not None and not self._closed:
+                self._closed, self.error = True, store.failure
+                self._news.notify()
+        for event, error in rejections:
+            self._reject(event, error)
+
+    def _book(self, change: Change) -> None:
+        """Put into the ledger what has changed, and wake who waits for it."""
+        store, node = self._store, self.node
+        with self._ledger_lock:
+            node.taken += change.taken + len(change.rejections)
+            node.rejected += len(change.rejections)
+            node.out += change.out
+            node.made += change.made
+            node.merged += change.merged
+            if change.dropped:
+                node.dropped.update(change.dropped)
+            if change.notes:
+                node.notes.update(change.notes)
+            # What is held is asked from who holds it, not derived, or the law of the ledger would prove nothing.
+            self._held = store.held
+            node.kept = store.kept
+        in_flight = store.waiting + store.in_hand
+        if in_flight > self.high_watermark:
+            self.high_watermark = in_flight
+        if self._held:
+            self._news.notify()
 
     def drain(self, timeout: float | None = None) -> list[Event] | None:
         """Give what waits, and take what was given before as finished. Blocks until there is something.
 
-        Gives None when the boundary is closed and empty (`error` says why it was closed), an empty list on a time-out.
+        Gives None when the boundary is closed and empty (`error` says why it was closed), an empty list after `timeout`
+        seconds without an event.
         """
+        store = self._store
         with self._lock:
-            if self._in_hand:
-                self._in_hand = 0
+            if store.finish():
                 self._room.notify()
-            while not self._waiting:
+            while True:
+                if self._cancelled is None:
+                    change = Change()
+                    batch = store.take(change)
+                    self._book(change)
+                    if batch:
+                        return batch
+                    if change.dropped:
+                        self._room.notify()  # what had waited too long is gone
                 if self._closed:
                     return None
                 if not self._news.wait(timeout):
                     return []
-            waiting = self._waiting
-            if len(waiting) <= self._most:
-                batch = list(waiting)
-                waiting.clear()
-            else:
-                batch = [waiting.popleft() for _ in range(self._most)]
-            self._in_hand = len(batch)
-            self.account(0, len(batch), 0, "")
-            return batch
+
+    def acknowledge(self, count: int) -> None:
+        """The oldest `count` events that `drain` gave have arrived for good. Only a strategy that keeps them listens."""
+        if self.keeps and count:
+            with self._lock:
+                if not self._released:
+                    change = Change()
+                    self._store.acknowledge(count, change)
+                    self._book(change)
+                    self._room.notify()
+
+    def keep(self, count: int) -> int:
+        """The last `count` events that `drain` gave did not arrive. Gives how many of them another run will deliver."""
+        if not self.keeps:
+            return 0
+        with self._lock:
+            return self._store.keep(count)
 
     def close(self, error: Exception | None = None) -> None:
         """No more will be offered. What waits is still given out, then None; an error queues behind it."""
@@ -114,14 +184,28 @@ class Boundary:
                 self._news.notify_all()
 
     def cancel(self, reason: str) -> None:
-        """Drop what waits and all that is offered from now on, counted with this reason, and wake both sides."""
+        """Drop what waits and all that is offered from now on, counted with this reason, and wake both sides.
+
+        A strategy that keeps events puts them where they are kept instead, and releases it.
+        """
         with self._lock:
             if self._cancelled is None:
                 self._cancelled = reason
                 self._closed = True
-                if self._waiting:
-                    count = len(self._waiting)
-                    self._waiting.clear()
-                    self._drop(count, reason)
+                change = Change()
+                if not self._released:
+                    self._store.clear(reason, change)
+                self._release(change)
                 self._news.notify_all()
                 self._room.notify_all()
+
+    def release(self) -> None:
+        """The consumer has ended: give back what the store holds outside of memory."""
+        with self._lock:
+            self._release(Change())
+
+    def _release(self, change: Change) -> None:
+        if not self._released:
+            self._released = True
+            self._store.close(change)
+        self._book(change)

@@ -7,32 +7,27 @@ import threading
 from loguru import logger
 
 from rx_collector.backpressure.boundary import Boundary
-from rx_collector.ledger import Node
-from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context
+from rx_collector.stream.flow import Acknowledging, Batch, BatchObserver, Connection, Context
 
 __all__ = ["Consumer"]
 
 
 class Consumer(Connection):
-    """Stands before a boundary as an observer, and behind it as the thread ``rx-<pipeline>-<name>``."""
+    """Stands before a boundary as an observer, and behind it as the thread ``rx-<pipeline>-<name>``.
 
-    def __init__(self, boundary: Boundary, downstream: BatchObserver, context: Context, node: Node, name: str) -> None:
+    An event is acknowledged to the boundary when what follows says that it arrived (a sink does), else when what
+    follows has returned from the batch that it came in.
+    """
+
+    def __init__(self, boundary: Boundary, downstream: BatchObserver, context: Context, name: str) -> None:
         self.boundary = boundary
         self._downstream = downstream
-        self._context = context
-        self._node = node
-        boundary.account = self._account
-        node.held = lambda: boundary.waiting
+        self._acknowledges = isinstance(downstream, Acknowledging)
+        if isinstance(downstream, Acknowledging):
+            downstream.acknowledge_to(boundary)
         context.connections.append(self)
         self.thread = threading.Thread(target=self._run, name=f"rx-{context.pipeline.name}-{name}", daemon=True)
         self.thread.start()
-
-    def _account(self, taken: int, out: int, dropped: int, reason: str) -> None:
-        with self._context.ledger.lock:
-            self._node.taken += taken
-            self._node.out += out
-            if dropped:
-                self._node.dropped[reason] += dropped
 
     def on_batch(self, batch: Batch) -> None:
         assert isinstance(batch, list)
@@ -52,16 +47,26 @@ class Consumer(Connection):
         self.boundary.cancel("disposed")
 
     def _run(self) -> None:
-        boundary, downstream = self.boundary, self._downstream
         try:
-            while (batch := boundary.drain()) is not None:
-                downstream.on_batch(batch)
-            if boundary.error is not None:
-                downstream.on_error(boundary.error)
-            else:
-                downstream.on_completed()
+            self._drain()
         except Exception as error:
             # An observer must not raise; if one does, it is reported once and its branch ends, not this process.
             logger.opt(exception=error).error("{} failed", self.thread.name)
-            boundary.cancel("consumer failed")
-            downstream.on_error(error)
+            self.boundary.cancel("consumer failed")
+            try:
+                self._downstream.on_error(error)
+            except Exception as another:
+                logger.opt(exception=another).error("{} failed again, while it was told so", self.thread.name)
+        finally:
+            self.boundary.release()
+
+    def _drain(self) -> None:
+        boundary, downstream = self.boundary, self._downstream
+        while (batch := boundary.drain()) is not None:
+            downstream.on_batch(batch)
+            if not self._acknowledges:
+                boundary.acknowledge(len(batch))
+        if boundary.error is not None:
+            downstream.on_error(boundary.error)
+        else:
+            downstream.on_completed()

@@ -17,9 +17,10 @@ from rx_collector.errors import ConfigError, Mistake
 from rx_collector.expressions import FUNCTIONS, METHODS
 from rx_collector.operators.backpressure import Backpressure
 from rx_collector.parsers import FORMATS
-from rx_collector.pipeline.spec import FileSpec, OperatorItem, PipelineSpec
+from rx_collector.pipeline.spec import BranchOptions, FileSpec, OperatorItem, PipelineSpec
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.sinks import SINKS
+from rx_collector.sinks.retry import Retry
 from rx_collector.stream.operator import OPERATORS
 
 __all__ = ["describe", "list_", "schema"]
@@ -29,7 +30,7 @@ def _components() -> dict[str, dict[str, Any]]:
     return {
         "operators": {name: OPERATORS[name] for name in sorted(OperatorItem.known())},
         "formats": {name: FORMATS[name] for name in FORMATS},
-        "strategies": dict(STRATEGIES),
+        "strategies": {name: STRATEGIES[name] for name in STRATEGIES},
         "sinks": {name: SINKS[name] for name in SINKS},
     }
 
@@ -47,7 +48,7 @@ def list_() -> int:
 @click.command()
 @click.argument("name")
 def describe(name: str) -> int:
-    """Explain NAME: an operator, format, strategy or sink, an option with options of its own, or runner, pipeline, file,
+    """Explain NAME: an operator, format, strategy or sink, an option with options of its own, or runner, pipeline, sink, file,
     backpressure, expressions.
     """
     if name == "expressions":
@@ -65,7 +66,8 @@ def describe(name: str) -> int:
 
 def _general() -> Iterator[tuple[str, str, type[Spec]]]:
     """Give what can be described beside the components, and the options that have options of their own."""
-    tops = [("file", FileSpec), ("runner", RunnerSpec), ("pipeline", PipelineSpec), ("backpressure", Backpressure)]
+    tops: list[tuple[str, type[Spec]]] = [("file", FileSpec), ("runner", RunnerSpec), ("pipeline", PipelineSpec)]
+    tops += [("sink", BranchOptions), ("retry", Retry), ("backpressure", Backpressure)]
     for name, spec in tops:
         yield name, "", spec
     seen: set[type[Spec]] = set()

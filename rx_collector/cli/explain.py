@@ -6,14 +6,16 @@ from collections.abc import Iterator
 
 import click
 
+from rx_collector.backpressure.strategy import WorstCase
 from rx_collector.cli.files import load_all
 from rx_collector.operators.python import Python
 from rx_collector.pipeline.project import Project, lifecycle_of
+from rx_collector.pipeline.sizes import largest_event
 from rx_collector.pipeline.spec import Branch, PipelineSpec
 from rx_collector.stream.eventstream import rows_of
 from rx_collector.stream.operator import Stage
 from rx_collector.stream.segment import Step, compile_segment
-from rx_collector.units import format_count
+from rx_collector.units import format_count, format_size
 
 __all__ = ["explain"]
 
@@ -40,13 +42,13 @@ def _explain(project: Project) -> Iterator[str]:
         yield ""
         yield f"pipeline {name}, from {', '.join(spec.sources)}"
         operators = [placed.operator.name for placed in spec.operators]
-        sinks = [f"{branch.name} ({branch.backpressure.strategy})" for branch in spec.sinks]
+        sinks = [f"{branch.name} ({branch.backpressure.strategy.name})" for branch in spec.sinks]
         yield f"    {' + '.join(spec.sources)} -> {' -> '.join([*operators, ''])}{', '.join(sinks) or 'other pipelines'}"
         yield from _operators(spec)
         for branch in spec.sinks:
-            yield from _branch(name, branch)
+            yield from _branch(name, branch, project)
         if spec.dead_letter is not None:
-            yield from _branch(name, spec.dead_letter, "dead letter ")
+            yield from _branch(name, spec.dead_letter, project, "dead letter ")
 
 
 def _operators(spec: PipelineSpec) -> Iterator[str]:
@@ -70,9 +72,26 @@ def _segment(row: list[Step], first: bool) -> Iterator[str]:
         yield f"        {line}"
 
 
-def _branch(pipeline: str, branch: Branch, what: str = "") -> Iterator[str]:
-    capacity = format_count(branch.backpressure.capacity)
+def _branch(pipeline: str, branch: Branch, project: Project, what: str = "") -> Iterator[str]:
+    strategy = branch.backpressure.strategy
+    worst = strategy.worst_case()
     yield (
-        f"    {what}sink {branch.name}: boundary {branch.backpressure.strategy}, at most {capacity} events in flight; "
+        f"    {what}sink {branch.name}: boundary {strategy.name}, at most {format_count(worst.events)} events in flight; "
         f"thread rx-{pipeline}-{'dead_letter' if what else branch.name}"
     )
+    yield f"        worst case: {format_count(worst.events)} events, {_bytes(pipeline, worst, project, bool(what))}"
+    if branch.retry is not None or branch.on_failure != "fail":
+        tries = f"{branch.retry.limit} more tries" if branch.retry is not None else "no more tries"
+        yield f"        when the sink fails: {tries}, then {branch.on_failure}"
+
+
+def _bytes(pipeline: str, worst: WorstCase, project: Project, records: bool) -> str:
+    disk = f", and {format_size(worst.disk)} on disk" if worst.disk is not None else ""
+    if worst.bytes is not None:
+        return f"{format_size(worst.bytes)} (or one event, where that is larger){disk}"
+    largest, unbounded = largest_event(project, pipeline)
+    if unbounded:
+        return f"as many bytes as {unbounded} makes of them; max_bytes would bound it{disk}"
+    size = format_size(largest)
+    kind = f"records of lines of at most {size}" if records else f"{size} each"
+    return f"{format_size(worst.events * largest)} ({kind}){disk}"

@@ -58,6 +58,8 @@ def print_sheet(report: Report) -> None:
         for sink, counts in pipeline.sinks.items():
             failed = f"[red]{format_count(counts.failed)} failed[/]" if counts.failed else ""
             table.add_row(f"  delivered to [green]{sink}[/]", format_count(counts.delivered), failed)
+        for sink, count in pipeline.kept.items():
+            table.add_row(f"  kept on disk for the next run, {sink}", format_count(count), "")
         if pipeline.dead_letter is not None and pipeline.dead_letter.delivered:
             table.add_row("  records in dead letter", format_count(pipeline.dead_letter.delivered), "")
     console.print(table)
@@ -89,6 +91,7 @@ def _notes(pipeline: PipelineReport) -> list[tuple[str, int]]:
 
 def _rows(pipeline: PipelineReport) -> list[tuple[str, int]]:
     rows = [("in", pipeline.taken)]
+    rows += [(f"restored from an earlier run, {sink}", count) for sink, count in pipeline.restored.items()]
     if pipeline.filtered:
         rows.append(("filtered", pipeline.filtered))
     rows += [(f"rejected by {operator}", count) for operator, count in pipeline.rejected.items()]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
@@ -410,8 +411,8 @@ class Spec:
         except ConfigError as error:
             for mistake in error.mistakes:
                 at = scope
-                for key in mistake.where.split(".")[1:]:
-                    at = at.child(key)
+                for key in re.findall(r"\w+", mistake.where.partition(".")[2]):
+                    at = at.child(int(key) if key.isdigit() else key)
                 at.wrong(mistake.message)
             return INVALID
 

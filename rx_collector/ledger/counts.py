@@ -20,7 +20,8 @@ class Node:
     """The counts of one place in a pipeline.
 
     The law: in + made = out + filtered + rejected + dropped + failed + merged + held. `held` is asked from who holds
-    the events, not derived from the other counts, or the law would prove nothing.
+    the events, not derived from the other counts, or the law would prove nothing. `kept` of them stay held at the end of
+    a run, on disk, for another one.
     """
 
     def __init__(self, name: str) -> None:
@@ -35,6 +36,7 @@ class Node:
         self.failed = 0
         self.notes: Counter[str] = Counter()
         self.held: Callable[[], int] = int
+        self.kept = 0
         self.first = False  # begins a row of operators: what stands before it in the list does not feed it
         self.foreign = False  # not ours: `filtered` and `made` are inferred from what went in and came out
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -35,18 +35,23 @@ class RunnerReport(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class SinkReport(msgspec.Struct, frozen=True):
-    """One sink: `delivered` events arrived, `failed` ones did not, `retried` counts second attempts."""
+    """One sink: `delivered` events arrived, `failed` ones did not, `retried` counts events that were handed to it again.
+
+    `held` events are on their way; `kept` of them stay on disk for another run.
+    """
 
     delivered: int
     failed: int
     retried: int = 0
     held: int = 0
+    kept: int = 0
 
 
 class NodeReport(msgspec.Struct, frozen=True, rename={"taken": "in"}):
     """One place in a pipeline. in + made = out + filtered + rejected + dropped + merged + held.
 
-    `dropped` of a sink's node includes the events that the sink failed to write.
+    `dropped` of a sink's node includes the events that the sink failed to write. `kept` of those held stay on disk at the
+    end, for another run; at its start they are `made`, and noted as ``restored``.
     """
 
     node: str
@@ -58,6 +63,7 @@ class NodeReport(msgspec.Struct, frozen=True, rename={"taken": "in"}):
     held: int
     merged: int = 0
     made: int = 0
+    kept: int = 0
     notes: dict[str, int] = {}
 
 
@@ -72,6 +78,8 @@ class PipelineReport(msgspec.Struct, frozen=True, rename={"taken": "in"}):
     made: int
     sinks: dict[str, SinkReport]
     dead_letter: SinkReport | None
+    kept: dict[str, int]
+    restored: dict[str, int]
     nodes: list[NodeReport]
 
 
@@ -146,12 +154,15 @@ def _node(node: Node) -> NodeReport:
         held=node.held(),
         merged=node.merged,
         made=node.made,
+        kept=node.kept,
         notes=dict(node.notes),
     )
 
 
 def _sink(node: Node) -> SinkReport:
-    return SinkReport(delivered=node.out, failed=node.failed, retried=node.notes["retried"], held=node.held())
+    return SinkReport(
+        delivered=node.out, failed=node.failed, retried=node.notes["retried"], held=node.held(), kept=node.kept
+    )
 
 
 def _pipeline(pipeline: PipelineLedger) -> PipelineReport:
@@ -166,6 +177,8 @@ def _pipeline(pipeline: PipelineLedger) -> PipelineReport:
     for name, node in pipeline.boundaries.items():
         for reason, count in node.dropped.items():
             dropped[f"{name}: {reason}"] = count
+        if node.rejected:
+            rejected[f"{name} backpressure"] = node.rejected
     everything = [*pipeline.operators]
     for name, node in pipeline.sinks.items():
         everything += [pipeline.boundaries[name], node]
@@ -178,6 +191,8 @@ def _pipeline(pipeline: PipelineLedger) -> PipelineReport:
         made=sum(node.made for node in everything),
         sinks={name: _sink(node) for name, node in pipeline.sinks.items()},
         dead_letter=_sink(pipeline.dead_letter) if pipeline.dead_letter is not None else None,
+        kept=_by_sink(pipeline, lambda boundary, sink: boundary.kept + sink.kept),
+        restored=_by_sink(pipeline, lambda boundary, sink: boundary.notes["restored"]),
         nodes=[_node(node) for node in everything],
     )
 
@@ -185,6 +200,11 @@ def _pipeline(pipeline: PipelineLedger) -> PipelineReport:
 def _missed(ledger: Ledger) -> bool:
     """Tell whether a child did not end in time when it was stopped."""
     return any(runner.missed is not None for runner in ledger.runners.values())
+
+
+def _by_sink(pipeline: PipelineLedger, count: Callable[[Node, Node], int]) -> dict[str, int]:
+    counts = {name: count(pipeline.boundaries[name], sink) for name, sink in pipeline.sinks.items()}
+    return {name: number for name, number in counts.items() if number}
 
 
 def _check_runners(ledger: Ledger) -> list[str]:
@@ -203,8 +223,9 @@ def _check_pipelines(ledger: Ledger, final: bool) -> list[str]:
         for node in [*pipeline.operators, *pipeline.boundaries.values(), *pipeline.sinks.values(), *dead]:
             if node.missing():
                 wrong.append(f"pipeline {name}, {node.name}: {node.missing():+} events have no account")
-            if final and node.held():
-                wrong.append(f"pipeline {name}, {node.name}: {node.held()} events are still held")
+            if final and node.held() != node.kept:
+                held = node.held() - node.kept
+                wrong.append(f"pipeline {name}, {node.name}: {held} events are still held")
         if not final:
             continue
         flowing = pipeline.taken

@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from rx_collector.backpressure.strategy import Strategy
+from rx_collector.config.options import INVALID, Scope
 from rx_collector.config.registry import import_all
+from rx_collector.errors import ConfigError
 from rx_collector.expressions.option import Evaluation
 from rx_collector.stream.operator import OPERATORS, BatchOperator, Operator, Stage
 
@@ -23,10 +26,12 @@ from rx_collector.operators.filter import Filter  # noqa: E402
 from rx_collector.operators.flat_map import FlatMap  # noqa: E402
 from rx_collector.operators.map import Map  # noqa: E402
 from rx_collector.operators.parse import Parse  # noqa: E402
+from rx_collector.operators.restore import Restore  # noqa: E402
 from rx_collector.operators.tap import Tap  # noqa: E402
 from rx_collector.operators.to import To  # noqa: E402
 from rx_collector.parsers import Format  # noqa: E402
 from rx_collector.sinks.base import Sink  # noqa: E402
+from rx_collector.sinks.retry import Retry  # noqa: E402
 
 __all__ = [
     "OPERATORS",
@@ -42,6 +47,7 @@ __all__ = [
     "map",
     "parse",
     "rename",
+    "restore",
     "set",
     "tap",
     "to",
@@ -59,9 +65,6 @@ def parse(format: str | Format = "json", **options: Any) -> Parse:
     """
     if isinstance(format, Format):
         return Parse(format=format, **options)
-    from rx_collector.config.options import INVALID, Scope
-    from rx_collector.errors import ConfigError
-
     scope = Scope(prefix="parse")
     made = Parse.from_value({"format": format, **options}, scope)
     if made is INVALID:
@@ -136,6 +139,11 @@ def keep(*fields: str) -> Keep:
     return Keep(fields)
 
 
+def restore() -> Restore:
+    """Make events of the records of dead letters again, with their own ids; see `Restore` for how a file is replayed."""
+    return Restore()
+
+
 def tap(show: str | Callable[..., Any]) -> Tap:
     """Call a function with each `Event` as it passes, or log the value of an expression."""
     return Tap(show)  # type: ignore[arg-type]
@@ -154,20 +162,35 @@ def buffer(count: int | None = None, time: float | str | None = None) -> Buffer:
     return Buffer(count, time)  # type: ignore[arg-type]
 
 
-def backpressure(strategy: str, capacity: int | str = 10_000) -> Backpressure:
-    """Put a bounded queue and a thread here; `strategy` says what happens when it is full.
+def backpressure(strategy: str | Strategy, capacity: int | str = 10_000, **options: Any) -> Backpressure:
+    """Put a bounded queue and a thread here; `strategy` says what happens when it is full, `options` are its own.
 
     >>> from rx_collector import runner, sinks, run
     >>> report = run(runner("seq", "1000").pipe(backpressure("block", capacity=10), to(sinks.null())))
     >>> report.pipelines["stream"].nodes[1].out
     1000
+    >>> backpressure("latest", key="pid", max_age="5s").strategy.max_age
+    5.0
 
-    With ``block`` the thread before it waits, and with it the child; the others never block. What follows runs on the
-    thread behind it. Completion and errors queue behind the events.
+    With ``block`` (and ``spill``, when its disk is full) the thread before it waits, and with it the child; the others
+    never block. What follows runs on the thread behind it. Completion and errors queue behind the events. Disposing drops
+    what waits, counted, and wakes a thread that waits; ``spill`` keeps it. An event is acknowledged to ``spill`` when a
+    `to` that stands right behind has delivered it, else when what follows has returned.
     """
-    return Backpressure(strategy, capacity)  # type: ignore[arg-type]
+    if isinstance(strategy, Strategy):
+        return Backpressure(strategy)
+    scope = Scope(prefix="backpressure")
+    made = Backpressure.from_value({"strategy": strategy, "capacity": capacity, **options}, scope)
+    if made is INVALID:
+        raise ConfigError(scope.mistakes)
+    return made  # type: ignore[no-any-return]
 
 
-def to(sink: Sink) -> To:
-    """Deliver events into a sink, and pass on what was handed over."""
-    return To(sink)
+def to(sink: Sink, *, retry: Retry | Mapping[str, Any] | int | None = None, on_failure: str = "fail") -> To:
+    """Deliver events into a sink, and pass on what was handed over.
+
+    Runs on the thread that brings the events and blocks as long as the sink does. A sink that fails is tried again as
+    `retry` says (``{"limit": 5, "backoff": "100ms..10s", "within": "1m"}``); then `on_failure` says what becomes of the
+    events: ``fail`` ends the stream with OutputError, ``dead_letter`` and ``drop`` go on without them.
+    """
+    return To(sink, retry, on_failure)  # type: ignore[arg-type]

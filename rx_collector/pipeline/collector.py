@@ -61,7 +61,7 @@ class _Pipeline:
         for branch in self.branches:
             branch.consumer.on_completed()
         if self.dead_letter is not None:
-            self.dead_letter.close()
+            self.dead_letter.leave()
         self.hub.on_completed()
 
     def reject(self, record: Event) -> None:
@@ -175,7 +175,10 @@ class Collector:
             boundary = context.pipeline.dead_letter_boundary = Node("dead_letter backpressure")
             node = context.pipeline.dead_letter = Node("dead_letter")
             opened = OpenBranch(letter, (boundary, node), "dead_letter", context, self._news.set)
-            pipeline.dead_letter = DeadLetter(opened, boundary, self.ledger.lock)
+            users = 1 + len(pipeline.branches)
+            pipeline.dead_letter = DeadLetter(opened, boundary, self.ledger.lock, users)
+            for open_branch in pipeline.branches:
+                open_branch.end.on_end = pipeline.dead_letter.leave
 
     def _connect(self, pipeline: _Pipeline, limit: Limit | None) -> None:
         spec, context = pipeline.spec, pipeline.context
@@ -254,6 +257,9 @@ class Collector:
                 wait = interval if wait is None else min(wait, interval)
             self._news.wait(wait)
         waiters.join(_AT_ONCE)
+        if self._aborted:
+            for branch in self._branches():
+                branch.abandon()
 
     def _readers_are_over(self) -> bool:
         return all(self._hubs[name].ended for name in self._readers)

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from loguru import logger
 
 from rx_collector.backpressure.consumer import Consumer
-from rx_collector.errors import OutputError
+from rx_collector.errors import BackpressureError, OutputError
 from rx_collector.event import Event
 from rx_collector.ledger import Node
-from rx_collector.operators.to import Delivery
+from rx_collector.operators.delivery import Delivery
 from rx_collector.pipeline.spec import Branch
 from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context, Source
 
@@ -97,6 +97,7 @@ class BranchEnd:
         self.name = name
         self.error: Exception | None = None
         self.boundary_cancel: Callable[[str], None] = lambda reason: None
+        self.on_end: Callable[[], None] = lambda: None
         self._on_failure = on_failure
 
     def on_batch(self, batch: Batch) -> None:
@@ -105,13 +106,16 @@ class BranchEnd:
     def on_error(self, error: Exception) -> None:
         if self.error is None:
             self.error = error
-            if isinstance(error, OutputError):
+            if isinstance(error, OutputError | BackpressureError):
                 logger.error("{}: {}", self.name, error)
             self.boundary_cancel("sink failed")
             self._on_failure()
+            self.on_end()
 
     def on_completed(self) -> None:
-        """All is delivered."""
+        """All is delivered, or the failure was told before."""
+        if self.error is None:
+            self.on_end()
 
 
 class OpenBranch:
@@ -126,26 +130,37 @@ class OpenBranch:
             writer = branch.sink.open()
         except OutputError as error:
             raise OutputError(f"{context.pipeline.name}, {name}: {error}") from None
-        self.delivery = Delivery(writer, self.end, context, node)
-        consumer = branch.backpressure.attach(self.delivery, context, boundary_node, name)
+        self.delivery = Delivery(writer, self.end, context, node, branch.retry, branch.on_failure, branch.place)
+        try:
+            consumer = branch.backpressure.attach(self.delivery, context, boundary_node, name, branch.place)
+        except OutputError as error:
+            self.delivery.on_completed()
+            raise OutputError(f"{context.pipeline.name}, {name}: {error}") from None
         assert isinstance(consumer, Consumer)
         self.consumer = consumer
         self.end.boundary_cancel = self.consumer.boundary.cancel
 
     def cancel(self) -> None:
-        """Drop what waits, and make a write that hangs give up."""
+        """Drop what waits, or keep it, and make a write that hangs give up."""
         self.consumer.boundary.cancel("cut short")
         self.delivery.cancel()
 
+    def abandon(self) -> None:
+        """Leave a sink behind that could not be made to give up; what it has in hand is counted as failed."""
+        if self.consumer.thread.is_alive():
+            logger.error("{}: the sink does not return and is left behind", self.end.name)
+            self.delivery.abandon()
+
 
 class DeadLetter:
-    """Takes the records of rejected events of one pipeline, from any of its threads."""
+    """Takes the records of rejected events of one pipeline, from any of its threads, until all `users` have left it."""
 
-    def __init__(self, branch: OpenBranch, node: Node, lock: threading.Lock) -> None:
+    def __init__(self, branch: OpenBranch, node: Node, lock: threading.Lock, users: int = 1) -> None:
         self.branch = branch
         self._node = node
         self._lock = lock
         self._order = threading.Lock()
+        self._users = users
         self._closed = False
 
     def reject(self, record: Event) -> None:
@@ -158,9 +173,12 @@ class DeadLetter:
             self._node.taken += 1
             self._node.dropped["pipeline ended"] += 1
 
-    def close(self) -> None:
-        """The pipeline has ended."""
+    def leave(self) -> None:
+        """One of those who may send records, the operators or a branch, has ended; with the last of them this does."""
         with self._order:
+            self._users -= 1
+            if self._users:
+                return
             self._closed = True
             self.branch.consumer.on_completed()
 

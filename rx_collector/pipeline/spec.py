@@ -10,6 +10,7 @@ from rx_collector.backpressure import STRATEGIES
 from rx_collector.config.options import (
     INVALID,
     TEXT,
+    Choice,
     Kind,
     ListOf,
     MappingOf,
@@ -24,9 +25,10 @@ from rx_collector.operators.backpressure import Backpressure
 from rx_collector.parsers import FORMATS
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.sinks import SINKS, Sink
+from rx_collector.sinks.retry import ON_FAILURE, Retry
 from rx_collector.stream.operator import Operator
 
-__all__ = ["Branch", "FileSpec", "PipelineSpec", "PlacedOperator"]
+__all__ = ["Branch", "BranchOptions", "FileSpec", "PipelineSpec", "PlacedOperator"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,23 @@ class Branch:
     backpressure: Backpressure
     name: str
     place: str = ""
+    retry: Retry | None = None
+    on_failure: str = "fail"
+
+
+@dataclass(frozen=True)
+class BranchOptions(Spec):
+    """What stands beside every sink: what happens when it is slower than its source, and when it fails.
+
+    `retry` tries again, in order and only what has not arrived. What is not delivered then is dealt with by
+    `on_failure`: ``fail`` ends this branch (exit code 1) and no other, ``dead_letter`` sends the events to the pipeline's
+    dead letter and ``drop`` to nobody, and both go on with what follows. All of it is counted as failed.
+    """
+
+    backpressure: Backpressure | None = option(Nested(Backpressure), "What happens when the sink is slower.", None)
+    name: str | None = option(TEXT, "The name in the ledger; that of the sink unless said.", None)
+    retry: Retry | None = option(Nested(Retry), "How often a sink that fails is tried again; none: never.", None)
+    on_failure: str = option(Choice(*ON_FAILURE), "What becomes of events that the sink did not take.", "fail")
 
 
 def _place(scope: Scope) -> str:
@@ -128,7 +147,7 @@ class SinkItem(Kind):
             value = {value: None}
         if not isinstance(value, Mapping):
             return self._wanted(value, scope)
-        extra = {"backpressure", "name"}
+        extra = BranchOptions.options()
         names = [key for key in value if key not in extra]
         wrong = False
         for key in names:
@@ -146,10 +165,7 @@ class SinkItem(Kind):
             what = "no sink is named" if not known else f"{len(known)} sinks are named ({', '.join(known)})"
             scope.wrong(f"{what}; one is wanted in each item, one of {', '.join(SINKS)}")
             wrong = True
-        backpressure: Any = Backpressure("block")
-        if value.get("backpressure") is not None:
-            backpressure = Backpressure.from_value(value["backpressure"], scope.child("backpressure"))
-        elif self._strategy_needed and not wrong:
+        if self._strategy_needed and value.get("backpressure") is None and not wrong:
             choices = ", ".join(STRATEGIES)
             at = known[0] if known else "sink"
             scope.wrong(
@@ -158,22 +174,26 @@ class SinkItem(Kind):
                 on_key=True,
             )
             wrong = True
-        name = TEXT.convert(value["name"], scope.child("name")) if value.get("name") is not None else None
+        options: Any = BranchOptions.from_value({key: item for key, item in value.items() if key in extra}, scope)
         made: Any = INVALID
         for key in known:
             made = SINKS[key].from_value(value[key], scope.child(key))
-        if wrong or INVALID in (backpressure, made) or name is INVALID:
+        if wrong or INVALID in (options, made):
             return INVALID
-        return Branch(made, backpressure, name or made.name, _place(scope.child(known[0])))
+        if options.on_failure == "dead_letter" and not self._strategy_needed:
+            return scope.child("on_failure").wrong("the dead letter has no dead letter of its own; say fail or drop")
+        backpressure = options.backpressure or Backpressure("block")  # type: ignore[arg-type]
+        place = _place(scope.child(known[0]))
+        return Branch(made, backpressure, options.name or made.name, place, options.retry, options.on_failure)
 
     def schema(self) -> dict[str, Any]:
         forms = []
         for name in SINKS:
-            properties = {
-                name: SINKS[name].schema(),
-                "backpressure": Backpressure.schema(),
-                "name": {"type": "string", "description": "The name in the ledger; that of the sink unless said."},
+            beside = {
+                key: {**field.metadata["kind"].schema(), "description": field.metadata["doc"]}
+                for key, field in BranchOptions.options().items()
             }
+            properties = {name: SINKS[name].schema(), **beside}
             forms.append(
                 {
                     "type": "object",
@@ -206,6 +226,13 @@ class PipelineSpec(Spec):
     dead_letter: Branch | None = option(
         SinkItem(strategy_needed=False), "Where the records of rejected events go.", None
     )
+
+    def check(self, scope: Scope) -> None:
+        for index, branch in enumerate(self.sinks):
+            if branch.on_failure == "dead_letter" and self.dead_letter is None:
+                scope.child("sinks").child(index).child("on_failure").wrong(
+                    "the pipeline has no 'dead_letter' to send to"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,8 +18,9 @@ class Writer(ABC):
     """An open sink. All calls come from one thread, the consumer of its boundary, and may block.
 
     `write`, `flush` and `close` give how many events have arrived for good during the call. A writer that buffers gives
-    fewer than it was handed and the rest later; events are counted as held until then. When a call raises OutputError,
-    ``error.delivered`` counts those that arrived during it, and all others the writer has are lost and counted failed.
+    fewer than it was handed and the rest later, in their order; events are counted as held until then. When a call
+    raises OutputError, ``error.delivered`` counts those that arrived during it, and the writer has forgotten all others:
+    they are handed to it again after `recover`, or given up, as the branch declares (`retry`, `on_failure`).
     """
 
     #: Seconds between calls of `flush` while there is something to flush; None when nothing is ever buffered.
@@ -33,12 +34,21 @@ class Writer(ABC):
         """Send on what is buffered. Raises OutputError."""
         return 0
 
+    def recover(self) -> None:
+        """Make ready for another try after a call has raised. Raises OutputError while that cannot be done.
+
+        What was written for good stays written. Also called after `close`, when it was that that raised.
+        """
+
     def close(self) -> int:
-        """Flush and release everything; also called after a failure, then without a promise to flush."""
+        """Flush and release everything; also called after a failure, then there is nothing to flush."""
         return 0
 
     def cancel(self) -> None:
-        """Make a `write` that blocks in another thread give up soon. Safe from any thread; nothing unless overridden."""
+        """Make a call that blocks in another thread give up soon, and all later ones at once. Safe from any thread.
+
+        A sink that cannot be interrupted is left behind at the end of a run, with what it has counted as failed.
+        """
 
 
 @dataclass(frozen=True)

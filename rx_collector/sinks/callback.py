@@ -15,7 +15,11 @@ __all__ = ["Callback"]
 
 @dataclass(frozen=True)
 class Callback(Sink):
-    """Call a function with each event, on the thread of the sink. An exception of it ends the sink with OutputError."""
+    """Call a function with each event, on the thread of the sink.
+
+    An exception of it is the failure of that one event: it is tried again, dead-lettered, dropped or ends the branch,
+    as the branch declares. A function that never returns cannot be interrupted.
+    """
 
     name: ClassVar[str] = "callback"
 
@@ -35,5 +39,5 @@ class _CallbackWriter(Writer):
                 self._function(event)
             except Exception as error:
                 what = f"the callback failed: {type(error).__name__}: {error}"
-                raise OutputError(what, delivered=number) from error
+                raise OutputError(what, delivered=number, of_event=True) from error
         return len(events)

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from rx_collector.config.options import BOOLEAN, Choice, option
+from rx_collector.config.options import BOOLEAN, DURATION, Choice, option
 from rx_collector.errors import OutputError
 from rx_collector.event import Event
 from rx_collector.sinks.base import Sink, Writer, sink
-from rx_collector.sinks.descriptor import CancellableWriter, Cancelled
+from rx_collector.sinks.descriptor import CancellableWriter, Cancelled, TimedOut
 from rx_collector.sinks.format import encoder, flatten
+from rx_collector.units import format_duration
 
 __all__ = ["Console"]
 
@@ -46,6 +47,7 @@ class Console(Sink):
     envelope: bool = option(BOOLEAN, "Whether ndjson holds the whole event, not its payload alone.", False)
     color: str = option(Choice("auto", "always", "never"), "Whether pretty has colours (NO_COLOR is heeded).", "auto")
     stream: str = option(Choice("stdout", "stderr"), "Where to.", "stdout")
+    timeout: float | None = option(DURATION, "How long a write may make no progress before it fails.", None)
 
     def open(self) -> Writer:
         return _ConsoleWriter(self)
@@ -55,6 +57,7 @@ class _ConsoleWriter(Writer):
     def __init__(self, spec: Console) -> None:
         stream = sys.stdout if spec.stream == "stdout" else sys.stderr
         self._stream_name = spec.stream
+        self._timeout = spec.timeout or 0.0
         try:
             stream.flush()
             descriptor = os.dup(1 if spec.stream == "stdout" else 2)
@@ -75,14 +78,14 @@ class _ConsoleWriter(Writer):
             encode = encoder(name, spec.envelope)
             # A terminal is protected whatever the format; JSON escapes C0 by itself, but not C1 and the rest.
             self._encode = (lambda event: _neutral(encode(event).decode()).encode()) if terminal else encode
-        self._out = CancellableWriter(descriptor)
+        self._out = CancellableWriter(descriptor, spec.timeout)
 
     def write(self, events: list[Event]) -> int:
         lines = list(map(self._encode, flatten(events)))
         data = b"\n".join(lines) + b"\n"
         try:
             self._out.write(data)
-        except (OSError, Cancelled) as error:
+        except (OSError, Cancelled, TimedOut) as error:
             delivered = 0
             if len(lines) == len(events):
                 delivered = data.count(b"\n", 0, self._out.written)
@@ -90,6 +93,8 @@ class _ConsoleWriter(Writer):
                 what = f"{self._stream_name} was closed by its reader"
             elif isinstance(error, Cancelled):
                 what = f"{self._stream_name} took nothing any more and was given up"
+            elif isinstance(error, TimedOut):
+                what = f"{self._stream_name} took nothing for {format_duration(self._timeout)}"
             else:
                 what = f"cannot write {self._stream_name}: {os.strerror(error.errno or 0).lower()}"
             raise OutputError(what, delivered=delivered) from None

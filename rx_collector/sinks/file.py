@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from loguru import logger
+
 from rx_collector.config.options import (
     BOOLEAN,
     COUNT,
@@ -25,7 +27,9 @@ from rx_collector.config.options import (
 from rx_collector.errors import OutputError
 from rx_collector.event import Event
 from rx_collector.sinks.base import Sink, Writer, sink
+from rx_collector.sinks.descriptor import CancellableWriter, Cancelled, TimedOut
 from rx_collector.sinks.format import FORMATS, encoder, flatten
+from rx_collector.units import format_duration
 
 __all__ = ["File", "Rotate"]
 
@@ -78,7 +82,11 @@ class Rotate(Spec):
 )
 @dataclass(frozen=True)
 class File(Sink):
-    """Append events to a file, a line each. Its directory is made when it is missing."""
+    """Append events to a file, a line each. Its directory is made when it is missing.
+
+    After a failure the file is opened again before the next try, where the branch has a ``retry``; so a directory that
+    was removed is made again. A FIFO whose reader takes nothing can be given up; a disk that hangs cannot.
+    """
 
     shorthand: ClassVar[str | None] = "path"
 
@@ -90,6 +98,9 @@ class File(Sink):
     mode: int = option(_Mode(), "The permissions of a new file.", 0o600)
     flush: float = option(DURATION, "How long lines may wait to be written together; each batch at once when 0.", 0.0)
     fsync: str = option(Choice("never", "batch", "close"), "When the file is synchronised with the disk.", "never")
+    timeout: float | None = option(
+        DURATION, "How long a write to a FIFO or terminal may make no progress before it fails; not for a disk.", None
+    )
 
     def open(self) -> Writer:
         return _FileWriter(self)
@@ -112,9 +123,13 @@ class _FileWriter(Writer):
         self._size = 0
         self._special = False
         self._opened = 0.0
+        self._out: CancellableWriter | None = (
+            None  # for what is no regular file, and so may never take what it is given
+        )
+        self._cancelled = False
         self._open(truncate=not spec.append)
         if self._special and spec.rotate is not None:
-            os.close(self._descriptor)
+            self._release()
             raise OutputError(f"cannot rotate {spec.path}: it is not a regular file")
 
     def _open(self, *, truncate: bool = False) -> None:
@@ -127,12 +142,15 @@ class _FileWriter(Writer):
             raise OutputError(f"cannot write {path}: a part of its path is not a directory") from None
         except OSError as error:
             raise OutputError(f"cannot write {path}: {_why(error)}") from None
-        os.set_blocking(descriptor, True)  # not blocking was for a FIFO that nobody reads
         status = os.fstat(descriptor)
         self._descriptor, self._special = descriptor, not stat.S_ISREG(status.st_mode)
         self._opened, self._size = time.monotonic(), 0
         if self._special:
+            self._out = CancellableWriter(descriptor, self._spec.timeout)
+            if self._cancelled:
+                self._out.cancel()
             return
+        os.set_blocking(descriptor, True)  # not blocking was for a FIFO that nobody reads
         try:
             if truncate:
                 os.ftruncate(descriptor, 0)
@@ -140,8 +158,30 @@ class _FileWriter(Writer):
                 self._size = status.st_size
                 self._end_torn_line()
         except OSError as error:
-            os.close(descriptor)
+            self._release()
             raise OutputError(f"cannot write {path}: {_why(error)}") from None
+
+    def _release(self) -> None:
+        if self._out is not None:
+            self._out.close()
+            self._out = None
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def recover(self) -> None:
+        self._forget()
+        if self._out is None:  # what is no regular file knows of a line that it tore, so it stays open
+            self._release()
+            self._open()
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        if (out := self._out) is not None:
+            out.cancel()
+
+    def _forget(self) -> None:
+        self._buffer, self._arrivals, self._buffered = [], [], 0
 
     def _end_torn_line(self) -> None:
         """A crash may have left a line without its end; it must not swallow the next one."""
@@ -173,6 +213,7 @@ class _FileWriter(Writer):
                 try:
                     self._rotate()
                 except OutputError as error:
+                    self._forget()
                     raise OutputError(str(error), delivered=arrived) from None
                 continue
             lines, arrivals = self._buffer[:count], self._arrivals[:count]
@@ -205,8 +246,7 @@ class _FileWriter(Writer):
         path, keep = self._spec.path, self._spec.rotate.keep if self._spec.rotate else 0
         if self._spec.fsync != "never":
             os.fsync(self._descriptor)
-        os.close(self._descriptor)
-        self._descriptor = -1
+        self._release()
         try:
             for number in range(keep - 1, 0, -1):
                 if os.path.lexists(f"{path}.{number}"):
@@ -223,23 +263,55 @@ class _FileWriter(Writer):
         """Write all of it. False when it failed; then `_written` is what arrived and `_error` why."""
         view = memoryview(data)
         self._written = 0
+        if self._out is not None:
+            return self._write_special(self._out, data)
         try:
+            if os.fstat(self._descriptor).st_nlink == 0:
+                # Whoever removed it did not ask us to write where nobody will ever read.
+                logger.warning("{} was removed and is begun anew", self._spec.path)
+                self._release()
+                self._open()
             while self._written < len(data):
                 self._written += os.write(self._descriptor, view[self._written :])
-            if self._spec.fsync == "batch" and not self._special:
-                os.fsync(self._descriptor)
+            if self._spec.fsync == "batch":
+                self._synchronise(len(data))
         except OSError as error:
-            self._error = error
+            self._error = _why(error)
             return False
         self._size += len(data)
         return True
+
+    def _synchronise(self, size: int) -> None:
+        """Have the last `size` bytes on the disk; where that fails they are taken back, for they have not arrived."""
+        try:
+            os.fsync(self._descriptor)
+        except OSError:
+            os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - size)
+            self._written = 0
+            raise
+
+    def _write_special(self, out: CancellableWriter, data: bytes) -> bool:
+        try:
+            out.write(data)
+        except OSError as error:
+            self._error = _why(error)
+        except Cancelled:
+            self._error = "it took nothing any more and was given up"
+        except TimedOut:
+            self._error = f"it took nothing for {format_duration(self._spec.timeout or 0.0)}"
+        else:
+            return True
+        finally:
+            self._written = out.written
+        return False
 
     def _fall_back(self, events: list[Event], lines: list[bytes], data: bytes) -> int:
         self._raise(data, _arrivals(events), 0)
         return 0
 
     def _raise(self, data: bytes, arrivals: list[int], before: int) -> None:
-        """Take back a line that was written in part, and say how many events are in the file."""
+        """Take back a line that was written in part, forget the rest, and say how many events are in the file."""
+        self._forget()
         whole = data.rfind(b"\n", 0, self._written) + 1
         torn = self._written - whole
         if torn and not self._special:
@@ -248,7 +320,7 @@ class _FileWriter(Writer):
             except OSError:
                 pass  # the disk is beyond help; the torn line is ended when the file is opened again
         delivered = before + sum(arrivals[: data.count(b"\n", 0, whole)])
-        raise OutputError(f"cannot write {self._spec.path}: {_why(self._error)}", delivered=delivered)
+        raise OutputError(f"cannot write {self._spec.path}: {self._error}", delivered=delivered)
 
     def close(self) -> int:
         if self._descriptor < 0:
@@ -260,10 +332,8 @@ class _FileWriter(Writer):
         except OSError as error:
             raise OutputError(f"cannot write {self._spec.path}: {_why(error)}") from None
         finally:
-            self._buffer = []
-            if self._descriptor >= 0:
-                os.close(self._descriptor)
-                self._descriptor = -1
+            self._forget()
+            self._release()
         return arrived
 
 

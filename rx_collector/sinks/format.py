@@ -8,7 +8,7 @@ from typing import Any, Final
 from rx_collector.config.options import Choice
 from rx_collector.event import Event, encode_json
 
-__all__ = ["FORMATS", "Encoder", "encoder", "flatten"]
+__all__ = ["FORMATS", "Encoder", "encoder", "flatten", "payload"]
 
 #: The names of the formats; ndjson is the payload as one line of JSON.
 FORMATS: Final = Choice("ndjson", "cloudevents", "text")
@@ -54,7 +54,8 @@ def _mended(value: Any, depth: int) -> Any:
     return str(value)
 
 
-def _payload(event: Event) -> bytes:
+def payload(event: Event) -> bytes:
+    """Give the payload as one line of JSON, whatever it is made of."""
     return event.encoded or _json(event.data)
 
 
@@ -64,7 +65,7 @@ def _text(event: Event) -> bytes:
         return str(data["message"]).replace("\n", "\\n").encode("utf-8", "replace")
     if isinstance(data, str):
         return data.replace("\n", "\\n").encode("utf-8", "replace")
-    return _payload(event)
+    return payload(event)
 
 
 def encoder(name: str, envelope: bool) -> Encoder:
@@ -73,4 +74,4 @@ def encoder(name: str, envelope: bool) -> Encoder:
         return lambda event: _json(event.cloudevent())
     if envelope:
         return lambda event: _json(event.envelope())
-    return _text if name == "text" else _payload
+    return _text if name == "text" else payload

@@ -10,7 +10,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from reactivex.abc import DisposableBase, SchedulerBase
 
@@ -18,7 +18,7 @@ from rx_collector.event import Event, Lines
 from rx_collector.ledger import Ledger, PipelineLedger
 from rx_collector.stream.timers import TimerScheduler
 
-__all__ = ["Batch", "BatchObserver", "Connection", "Context", "Source", "Timers"]
+__all__ = ["Acknowledgement", "Acknowledging", "Batch", "BatchObserver", "Connection", "Context", "Source", "Timers"]
 
 Batch = Lines | list[Event]
 
@@ -31,6 +31,23 @@ class BatchObserver(Protocol):
     def on_error(self, error: Exception) -> None: ...
 
     def on_completed(self) -> None: ...
+
+
+class Acknowledgement(Protocol):
+    """Who wants to know what became of the events that it gave out, in their order."""
+
+    def acknowledge(self, count: int) -> None:
+        """The next `count` events need not be given out again."""
+
+    def keep(self, count: int) -> int:
+        """The next `count` events, which are all that are left, did not arrive. Gives how many of them are kept."""
+
+
+@runtime_checkable
+class Acknowledging(Protocol):
+    """An observer that says later than at the return of `on_batch` what became of the events: a sink that buffers."""
+
+    def acknowledge_to(self, acknowledgement: Acknowledgement) -> None: ...
 
 
 class Connection(DisposableBase):

@@ -257,6 +257,8 @@ def _record(error: Exception, values: dict[str, Any], step: Step, state: tuple[s
         operator=step.label,
         reason=step.operator.name,
         error=message,
+        place=step.place,
+        time_ns=None if envelope == "lines" else values["event"]._time_ns,
     )
 
 

@@ -24,11 +24,11 @@ def numbers(batch: list[Event] | None) -> list[int]:
 
 
 def boundary(strategy: str, capacity: int) -> Boundary:
-    return Boundary(STRATEGIES[strategy](), capacity)
+    return Boundary(STRATEGIES[strategy](capacity))
 
 
 def test_capacity_of_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(rx.ConfigError, match="at least 1"):
         boundary("block", 0)
 
 

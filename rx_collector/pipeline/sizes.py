@@ -1,0 +1,45 @@
+"""How large an event can become, by what a file declares: for the worst cases that `explain` states."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rx_collector.operators.buffer import Buffer
+from rx_collector.operators.fields import Drop, Keep, Rename
+from rx_collector.operators.filter import Filter
+from rx_collector.operators.parse import Parse
+from rx_collector.operators.tap import Tap
+from rx_collector.pipeline.project import Project
+from rx_collector.stream.operator import Operator
+
+__all__ = ["largest_event"]
+
+#: Operators behind which an event is not larger than its line, but for names that the file itself gives.
+_KEEP_SIZE: Final = (Parse, Filter, Drop, Keep, Rename, Tap)
+
+
+def largest_event(project: Project, pipeline: str) -> tuple[int, str]:
+    """Give the bytes of the largest event at the end of a pipeline; or 0, and the name of what sets no bound."""
+    if pipeline in project.runners:
+        return project.runners[pipeline].max_line, ""
+    if (spec := project.pipelines.get(pipeline)) is None:
+        return 0, ""  # the lifecycle of a runner: a few fields
+    largest = 0
+    for source in spec.sources:
+        size, unbounded = largest_event(project, source)
+        if unbounded:
+            return 0, unbounded
+        largest = max(largest, size)
+    for index, placed in enumerate(spec.operators):
+        factor = _factor(placed.operator)
+        if factor is None:
+            return 0, f"{pipeline}.operators[{index}] {placed.operator.name}"
+        largest *= factor
+    return largest, ""
+
+
+def _factor(operator: Operator) -> int | None:
+    """Give by how much an operator can make an event larger, None when nothing bounds it."""
+    if isinstance(operator, Buffer):
+        return operator.count
+    return 1 if isinstance(operator, _KEEP_SIZE) else None
