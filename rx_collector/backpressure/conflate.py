@@ -112,7 +112,7 @@ class _Conflating(Store):
         for event in batch:
             try:
                 by = keys_of(self._by, event)
-                values = tuple(aggregate.value(event) for aggregate in aggregates)
+                values = tuple([aggregate.value(event) for aggregate in aggregates])
                 prepared.append(_Prepared(hashable(by), by, event, values))
             except Exception as error:
                 change.rejections.append((event, error))
@@ -155,6 +155,8 @@ class _Conflating(Store):
         return True
 
     def _step(self, states: tuple[Any, ...], values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not values:
+            return ()
         functions = (aggregate.function for aggregate in self._aggregates.values())
         return tuple(
             function.step(state, value) for function, state, value in zip(functions, states, values, strict=True)

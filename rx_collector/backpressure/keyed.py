@@ -22,4 +22,4 @@ def hashable(value: Any) -> Hashable:
 
 def keys_of(evaluations: Sequence[Evaluation], event: Event) -> tuple[Any, ...]:
     """Give the values of some expressions or functions for an event. Raises what they raise."""
-    return tuple(evaluation(event) for evaluation in evaluations)
+    return tuple([evaluation(event) for evaluation in evaluations])
