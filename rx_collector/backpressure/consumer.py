@@ -26,6 +26,7 @@ class Consumer(Connection):
         if isinstance(downstream, Acknowledging):
             downstream.acknowledge_to(boundary)
         context.connections.append(self)
+        self._disposed = False
         self.thread = threading.Thread(target=self._run, name=f"rx-{context.pipeline.name}-{name}", daemon=True)
         self.thread.start()
 
@@ -43,7 +44,8 @@ class Consumer(Connection):
         """Nothing: it ends when what comes before it does."""
 
     def dispose(self) -> None:
-        """Drop what waits, wake a producer that is blocked, and end the thread."""
+        """Drop what waits, wake a producer that is blocked, and end the thread; what follows hears of no end."""
+        self._disposed = True
         self.boundary.cancel("disposed")
 
     def _run(self) -> None:
@@ -66,6 +68,10 @@ class Consumer(Connection):
             downstream.on_batch(batch)
             if not self._acknowledges:
                 boundary.acknowledge(len(batch))
+        if not self._acknowledges:
+            boundary.release()  # nothing is waited for any more, and who hears of the end may begin anew at once
+        if self._disposed:
+            return
         if boundary.error is not None:
             downstream.on_error(boundary.error)
         else:

@@ -48,8 +48,8 @@ def list_() -> int:
 @click.command()
 @click.argument("name")
 def describe(name: str) -> int:
-    """Explain NAME: an operator, format, strategy or sink, an option with options of its own, or runner, pipeline, sink, file,
-    backpressure, expressions.
+    """Explain NAME: an operator, format, strategy or sink, an option with options of its own, or runner, pipeline, sink,
+    retry, file, backpressure, expressions.
     """
     if name == "expressions":
         click.echo("\n".join(_expressions()))

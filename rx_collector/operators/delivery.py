@@ -221,8 +221,11 @@ class Delivery(Connection):
 
     def _arrived(self, count: int) -> None:
         count = min(count, len(self._pending))  # a sink that counts wrongly must not make the ledger do so
-        for _ in range(count):
-            self._pending.popleft()
+        if count == len(self._pending):
+            self._pending.clear()
+        else:
+            for _ in range(count):
+                self._pending.popleft()
         with self._context.ledger.lock:
             if not self._abandoned:
                 self._node.out += count

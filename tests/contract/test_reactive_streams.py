@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -43,8 +45,20 @@ SUBJECTS: dict[str, Callable[[], Any]] = {
 SUBJECTS["python"] = lambda: OPERATORS["python"](busy)
 SUBJECTS["to"] = lambda: op.to(sinks.null())
 SUBJECTS["reactivex map"] = lambda: lambda stream: op.filter("True")(stream.pipe(ops.map(lambda event: event)))
+
+
+def with_strategy(name: str) -> Any:
+    """Make a boundary as the strategy's own example says, with room for fifty; what it keeps has a place of its own."""
+    value = parse_document(STRATEGIES[name].example).value["backpressure"]
+    options = value if isinstance(value, dict) else {"strategy": value}
+    if "path" in options:
+        options["path"] = os.path.join(tempfile.mkdtemp(dir=PLACE.name), "spill")
+    return op.backpressure(**{**options, "capacity": 50})
+
+
+PLACE = tempfile.TemporaryDirectory()
 for strategy in STRATEGIES:
-    SUBJECTS[f"backpressure {strategy}"] = lambda strategy=strategy: op.backpressure(strategy, capacity=50)
+    SUBJECTS[f"backpressure {strategy}"] = lambda strategy=strategy: with_strategy(strategy)
 
 
 def _test_of(rule: Any) -> Any:
