@@ -25,6 +25,7 @@ __all__ = [
     "BOOLEAN",
     "COUNT",
     "DURATION",
+    "DURATION_RANGE",
     "INVALID",
     "PATH",
     "REQUIRED",
@@ -226,10 +227,39 @@ class _FilePath(_Text):
         return os.path.normpath(os.path.join(scope.directory, path)) if scope.directory is not None else path
 
 
+class _DurationRange(Kind):
+    wanted = "a range of durations such as 100ms..10s"
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        if isinstance(value, list | tuple) and len(value) == 2:
+            low, high = value
+        elif isinstance(value, str):
+            low, dots, high = value.partition("..")
+            high = high if dots else low
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            low = high = value
+        else:
+            return self._wanted(value, scope)
+        try:
+            bounds = (parse_duration(low), parse_duration(high))
+        except ValueError as error:
+            return scope.wrong(f"{self.wanted} is wanted here: {error}")
+        if not 0 < bounds[0] <= bounds[1]:
+            return scope.wrong(f"{value!r} is no range; the lower duration comes first and is more than nothing")
+        return bounds
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": ["string", "number"]}
+
+    def write(self, value: Any) -> str:
+        return "..".join(map(format_duration, value)) if value is not None else super().write(value)
+
+
 TEXT: Final = _Text()
 BOOLEAN: Final = _Boolean()
 PATH: Final = _FilePath()
 DURATION: Final = Unit("a duration such as 5s", parse_duration, {"type": ["string", "number"]}, format_duration)
+DURATION_RANGE: Final = _DurationRange()
 SIZE: Final = Unit("a size such as 64KiB", parse_size, {"type": ["string", "integer"]}, format_size)
 COUNT: Final = Unit("a count such as 10_000", parse_count, {"type": ["string", "integer"]}, "{:_}".format)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rx_collector.config.options import INVALID, TEXT, Kind, ListOf, Scope, did_you_mean, plainly
-from rx_collector.units import format_duration, parse_count, parse_duration, parse_size
+from rx_collector.units import parse_count, parse_duration, parse_size
 
 __all__ = [
     "AccountKind",
@@ -19,7 +19,6 @@ __all__ = [
     "ExitCodeKind",
     "NiceKind",
     "PatternKind",
-    "RangeKind",
     "ResourceKind",
     "RestartsKind",
     "SignalKind",
@@ -48,30 +47,6 @@ class SignalKind(Kind):
 
     def schema(self) -> dict[str, Any]:
         return {"type": ["string", "integer"]}
-
-
-class RangeKind(Kind):
-    wanted = "a range of durations such as 1s..30s"
-
-    def convert(self, value: Any, scope: Scope) -> Any:
-        if isinstance(value, tuple):
-            return value
-        if not isinstance(value, str):
-            return self._wanted(value, scope)
-        low, dots, high = value.partition("..")
-        try:
-            bounds = (parse_duration(low), parse_duration(high if dots else low))
-        except ValueError as error:
-            return scope.wrong(f"{self.wanted} is wanted here: {error}")
-        if not 0 < bounds[0] <= bounds[1]:
-            return scope.wrong(f"{value!r} is no range; the lower duration comes first and is more than nothing")
-        return bounds
-
-    def write(self, value: Any) -> str:
-        return "..".join(map(format_duration, value)) if value is not None else super().write(value)
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "string"}
 
 
 class RestartsKind(Kind):

@@ -12,6 +12,7 @@ from rx_collector.config.options import (
     BOOLEAN,
     COUNT,
     DURATION,
+    DURATION_RANGE,
     PATH,
     SIZE,
     TEXT,
@@ -30,7 +31,6 @@ from rx_collector.runners.kinds import (
     ExitCodeKind,
     NiceKind,
     PatternKind,
-    RangeKind,
     ResourceKind,
     RestartsKind,
     SignalKind,
@@ -82,7 +82,7 @@ class RestartSpec(Spec):
 
     when: str = option(Choice("never", "on-failure", "always"), "After which ends it is started again.", "never")
     backoff: tuple[float, float] = option(
-        RangeKind(), "The wait before the first restart and the longest one; it doubles in between.", (1.0, 30.0)
+        DURATION_RANGE, "The wait before the first restart and the longest one; it doubles in between.", (1.0, 30.0)
     )
     healthy: float | None = option(
         DURATION,

@@ -22,8 +22,8 @@ from typing import Any
 from loguru import logger
 
 from rx_collector.errors import ProcessError
+from rx_collector.guardian import Guardian
 from rx_collector.runners.child import Child
-from rx_collector.runners.guardian import Guardian
 from rx_collector.runners.spec import RunnerSpec
 
 __all__ = ["Supervisor", "Timer", "supervisor"]

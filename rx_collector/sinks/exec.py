@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import select
 import signal
 import subprocess
 from collections.abc import Mapping
@@ -14,10 +15,12 @@ from typing import Any, ClassVar
 from rx_collector.config.options import BOOLEAN, DURATION, PATH, TEXT, Either, ListOf, MappingOf, Scope, option
 from rx_collector.errors import OutputError
 from rx_collector.event import Event
+from rx_collector.guardian import Guardian
 from rx_collector.sinks.base import Sink, Writer, sink
 from rx_collector.sinks.descriptor import CancellableWriter, Cancelled, TimedOut
 from rx_collector.sinks.format import FORMATS, encoder, flatten
 from rx_collector.units import format_duration
+from rx_collector.waker import Waker
 
 __all__ = ["Exec"]
 
@@ -73,7 +76,13 @@ class _ExecWriter(Writer):
         self._name = os.path.basename(self._argv[0]) if not spec.shell else "sh"
         self._encode = encoder(spec.format, spec.envelope)
         self._cancelled = False
-        self._start()
+        self._waker = Waker()
+        self._guardian = Guardian()
+        try:
+            self._start()
+        except OutputError:
+            self._waker.close()
+            raise
 
     def _start(self) -> None:
         spec = self._spec
@@ -88,6 +97,8 @@ class _ExecWriter(Writer):
         except (OSError, ValueError) as error:
             why = "command not found" if isinstance(error, FileNotFoundError) else str(error)
             raise OutputError(f"cannot start {self._argv[0]!r}: {why}") from None
+        self._guardian.started(self._process.pid, ends_by_itself=True)
+        self._pidfd = os.pidfd_open(self._process.pid)
         assert self._process.stdin is not None
         descriptor = os.dup(self._process.stdin.fileno())
         self._process.stdin.close()
@@ -120,19 +131,36 @@ class _ExecWriter(Writer):
             raise OutputError(f"{self._name}: {why}", delivered=delivered) from None
         return len(events)
 
+    def _ends_within(self, seconds: float) -> bool:
+        """Wait for its end, at most so long, and no longer than until `cancel`. It stays to be reaped."""
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        poll.register(self._waker, select.POLLIN)
+        return any(descriptor == self._pidfd for descriptor, _ in poll.poll(seconds * 1000))
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):  # it is not reaped yet, so the number is its own
+            os.killpg(self._process.pid, number)
+
     def _how_it_ended(self) -> str:
-        try:
-            code = self._process.wait(1.0)
-        except subprocess.TimeoutExpired:
+        if not self._ends_within(1.0):
             return "closed its input"
-        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
+        result = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+        if result is None or result.si_code == os.CLD_EXITED:
+            return f"exited with code {0 if result is None else result.si_status}"
+        return f"was killed by {signal.Signals(result.si_status).name}"
 
     def cancel(self) -> None:
         self._cancelled = True
+        self._waker.set()
         self._out.cancel()
 
     def close(self) -> int:
-        return self._end(self._spec.grace)
+        try:
+            return self._end(self._spec.grace)
+        finally:
+            self._guardian.close()
+            self._waker.close()
 
     def _end(self, grace: float) -> int:
         if self._out.descriptor < 0:
@@ -140,19 +168,17 @@ class _ExecWriter(Writer):
         os.close(self._out.descriptor)
         self._out.descriptor = -1
         self._out.close()
-        late = False
-        for number, wait in ((None, grace), (signal.SIGTERM, _TERM_GRACE), (signal.SIGKILL, None)):
-            if number is not None:
-                late = True
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(self._process.pid, number)
-            try:
-                self._process.wait(wait)
-                break
-            except subprocess.TimeoutExpired:
-                continue
+        late = not self._ends_within(grace)
+        if late and not self._cancelled:
+            self._signal(signal.SIGTERM)
+            self._ends_within(_TERM_GRACE)
+        self._signal(signal.SIGKILL)  # what is left of its group, too
+        how = "" if late else self._how_it_ended()
+        self._process.wait()
+        os.close(self._pidfd)
+        self._guardian.over(self._process.pid)
         if late:
             raise OutputError(f"{self._name}: did not end with its input and was stopped")
         if self._process.returncode:
-            raise OutputError(f"{self._name}: {self._how_it_ended()}")
+            raise OutputError(f"{self._name}: {how}")
         return 0

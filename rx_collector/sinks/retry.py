@@ -5,40 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
-from rx_collector.config.options import COUNT, DURATION, Kind, Scope, Spec, option
-from rx_collector.units import parse_duration
+from rx_collector.config.options import COUNT, DURATION, DURATION_RANGE, Spec, option
 
 __all__ = ["ON_FAILURE", "Retry"]
 
 #: What becomes of events that a sink did not take, once it is not tried again.
 ON_FAILURE: Final = ("fail", "dead_letter", "drop")
-
-
-class _Backoff(Kind):
-    wanted = "a range of durations such as 100ms..10s"
-
-    def convert(self, value: Any, scope: Scope) -> Any:
-        if isinstance(value, list | tuple) and len(value) == 2:
-            low, high = value
-        elif isinstance(value, str):
-            low, dots, high = value.partition("..")
-            high = high if dots else low
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            low = high = value
-        else:
-            return self._wanted(value, scope)
-        try:
-            bounds = (parse_duration(low), parse_duration(high))
-        except ValueError as error:
-            return scope.wrong(f"{self.wanted} is wanted here: {error}")
-        if not 0 < bounds[0] <= bounds[1]:
-            return scope.wrong(f"{value!r} is no range; the lower duration comes first and is more than nothing")
-        return bounds
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": ["string", "number"]}
 
 
 @dataclass(frozen=True)
@@ -54,7 +28,9 @@ class Retry(Spec):
 
     limit: int = option(COUNT, "The most tries in a row after the first; 0: none.", 5)
     backoff: tuple[float, float] = option(
-        _Backoff(), "The shortest and the longest wait; it doubles, and each is shortened by up to a half.", (0.1, 10.0)
+        DURATION_RANGE,
+        "The shortest and the longest wait; it doubles, and each is shortened by up to a half.",
+        (0.1, 10.0),
     )
     within: float | None = option(DURATION, "Give up when a row of tries has lasted this long; none: no limit.", None)
 

@@ -17,19 +17,23 @@ __all__ = ["Guardian"]
 
 # "? NAME" comes before a child is started, with what its standard output will be called in /proc; "+ GROUP" when it has
 # started; "- GROUP" before its number is given back. If the collector dies between the first two, the child is found by
-# its standard output. It may not have that yet, so it is looked for again for a second.
+# its standard output. It may not have that yet, so it is looked for again for a second. "~ GROUP" is one whose input ends
+# with the collector, which gives it the chance to end well by itself.
 _SCRIPT = r"""
 trap '' INT TERM HUP QUIT PIPE TSTP
-groups=' ' starting=
+groups=' ' late=' ' starting=
 while read -r what value; do
     case $what in
         '?') starting=$value ;;
         '!') starting= ;;
         '+') starting= groups="$groups$value " ;;
-        '-') groups="${groups%%" $value "*} ${groups#*" $value "}" ;;
+        '~') late="$late$value " ;;
+        '-') groups="${groups%%" $value "*} ${groups#*" $value "}" late="${late%%" $value "*} ${late#*" $value "}" ;;
     esac
 done
 for group in $groups; do kill -s KILL -- "-$group" 2>/dev/null; done
+[ "$late" = ' ' ] || sleep 0.7
+for group in $late; do kill -s KILL -- "-$group" 2>/dev/null; done
 [ -n "$starting" ] || exit 0
 for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
     for link in /proc/[0-9]*/fd/1; do
@@ -43,17 +47,21 @@ done
 
 
 class Guardian:
-    """The guardian process, seen from the collector. All calls come from the supervisor's thread and never block.
+    """A guardian process, seen from the collector. All calls come from one thread and never block.
 
     A guardian that was killed, or that does not read, is replaced by a new one that is told everything again. `watch`
-    and `unwatch` are the supervisor's.
+    calls back when a descriptor can be read, `unwatch` ends that; without them its death is noticed at the next call.
     """
 
-    def __init__(self, watch: Callable[[int, Callable[[], None]], None], unwatch: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        watch: Callable[[int, Callable[[], None]], None] = lambda descriptor, action: None,
+        unwatch: Callable[[int], None] = lambda descriptor: None,
+    ) -> None:
         self._watch = watch
         self._unwatch = unwatch
         self._pidfd = -1
-        self._groups: set[int] = set()
+        self._groups: dict[int, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe = -1
 
@@ -66,10 +74,11 @@ class Guardian:
         """A child will be started whose standard output is called `name` (``pipe:[1234]``) in /proc."""
         self._tell(f"? {name}\n")
 
-    def started(self, group: int) -> None:
-        """It has been started and leads this process group."""
-        self._groups.add(group)
-        self._tell(f"+ {group}\n")
+    def started(self, group: int, *, ends_by_itself: bool = False) -> None:
+        """It has been started and leads this process group. One that `ends_by_itself`, with its input, gets time for it."""
+        mark = "~" if ends_by_itself else "+"
+        self._groups[group] = mark
+        self._tell(f"{mark} {group}\n")
 
     def not_started(self) -> None:
         """It could not be started."""
@@ -77,7 +86,7 @@ class Guardian:
 
     def over(self, group: int) -> None:
         """Nothing is left of a group; its number is given back only after this."""
-        self._groups.discard(group)
+        self._groups.pop(group, None)
         self._tell(f"- {group}\n")
 
     def close(self) -> None:
@@ -91,7 +100,7 @@ class Guardian:
             os.close(self._pipe)
             os.close(self._pidfd)
             self._process.returncode = 0  # it is not ours to wait for
-        self._process, self._pipe, self._pidfd, self._groups = None, -1, -1, set()
+        self._process, self._pipe, self._pidfd, self._groups = None, -1, -1, {}
 
     def _tell(self, line: str) -> None:
         if self._process is None:
@@ -132,7 +141,7 @@ class Guardian:
         self._process.wait()
         self._end()
         self._start()
-        os.write(self._pipe, b"".join(b"+ %d\n" % group for group in self._groups))
+        os.write(self._pipe, "".join(f"{mark} {group}\n" for group, mark in self._groups.items()).encode())
 
     def _end(self) -> None:
         assert self._process is not None
