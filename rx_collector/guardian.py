@@ -28,7 +28,9 @@ while read -r what value; do
         '!') starting= ;;
         '+') starting= groups="$groups$value " ;;
         '~') late="$late$value " ;;
-        '-') groups="${groups%%" $value "*} ${groups#*" $value "}" late="${late%%" $value "*} ${late#*" $value "}" ;;
+        '-')
+            case $groups in *" $value "*) groups="${groups%%" $value "*} ${groups#*" $value "}" ;; esac
+            case $late in *" $value "*) late="${late%%" $value "*} ${late#*" $value "}" ;; esac ;;
     esac
 done
 for group in $groups; do kill -s KILL -- "-$group" 2>/dev/null; done

@@ -97,3 +97,13 @@ def test_a_guardian_that_was_killed_is_replaced() -> None:
     guardian.close()
     assert leader.wait(10) == -signal.SIGKILL
     leader.stdout.close()
+
+
+def test_a_guardian_forgets_what_is_over() -> None:
+    guardian = Guardian()
+    for group in range(1 << 22, (1 << 22) + 200):  # numbers that no process has
+        guardian.started(group, ends_by_itself=group % 2 == 0)
+        guardian.over(group)
+    begun = time.monotonic()
+    guardian.close()
+    assert time.monotonic() - begun < 0.5  # it neither waits for anybody nor has it a list that grew
