@@ -107,9 +107,25 @@ class Child:
         if self.spec.limits is None or self.spec.limits.open_files is None:
             give_back(self.pid)
         logger.debug("{}: started, pid {}", self.name, self.pid)
-        self._pidfd = os.pidfd_open(self.pid)
-        self._owner.watch(self._pidfd, self._on_exit)
-        self._owner.watch(self._stderr, self._on_stderr_ready)
+        try:
+            self._pidfd = os.pidfd_open(self.pid)
+            self._owner.watch(self._pidfd, self._on_exit)
+            self._owner.watch(self._stderr, self._on_stderr_ready)
+        except OSError:
+            self._undo()
+            raise
+
+    def _undo(self) -> None:
+        """Take back a start that cannot be watched: no descriptors left, or a system that has no pidfds."""
+        self._signal_group(signal.SIGKILL)
+        assert self._process is not None
+        self._process.wait()
+        self._owner.guardian.over(self.pid)
+        if self._pidfd >= 0:
+            self._owner.unwatch(self._pidfd)
+        for descriptor in (self.stdout, self.stdin, self._stderr, self._pidfd):
+            if descriptor >= 0:
+                os.close(descriptor)
 
     # Stopping
 
@@ -166,7 +182,11 @@ class Child:
         return True
 
     def _abandon(self) -> None:
+        """Wait no longer: for the output that others hold open, or for a child that no signal reaches."""
         self.abandoned = True
+        if self.running:
+            self.missed = "did not end, and could not be killed"
+            self.exited.set()  # it stays ours to reap, whenever that may be
         self.on_news()
 
     # Ending

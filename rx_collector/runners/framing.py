@@ -95,6 +95,7 @@ class LineFramer(Framer):
         self._parts: list[bytes] = []  # of the line that has no end yet
         self._size = 0
         self._skipped: int | None = None  # the length so far of an overlong line that has no end yet
+        self._last = b""  # its last byte so far
 
     @property
     def rest(self) -> bytes:
@@ -105,6 +106,7 @@ class LineFramer(Framer):
         out: list[Row] = []
         if self._skipped is not None:
             end = chunk.find(self._delimiter)
+            self._last = (self._last + chunk[: end if end >= 0 else None])[-1:]
             if end < 0:
                 self._skipped += len(chunk)
                 return out
@@ -122,7 +124,7 @@ class LineFramer(Framer):
             if len(self._parts) > 1024:  # a child that writes byte by byte
                 self._parts = [b"".join(self._parts)]
             if self._size > self._max_line + 1:  # one more for a carriage return
-                self._skipped = self._size
+                self._skipped, self._last = self._size, chunk[-1:]
                 self._parts = [b"".join(self._parts)[: max(self._max_line if self._truncate else 0, _MOST_KEPT)]]
         return out
 
@@ -137,6 +139,9 @@ class LineFramer(Framer):
 
     def _end_overlong(self, length: int) -> Row:
         head = self._parts[0] if self._parts else b""
+        if self._newline and self._last == b"\r":
+            length -= 1
+            head = head[:length]
         self._parts, self._size, self._skipped = [], 0, None
         return self._overlong(length, head)
 
@@ -275,7 +280,8 @@ class JsonSequenceFramer(Framer):
     def __init__(self, max_line: int, *, truncate: bool, flush_after: float) -> None:
         super().__init__(max_line, truncate=truncate)
         self._flush = flush_after
-        self._records = LineFramer(max_line, truncate=truncate, delimiter=self._SEPARATOR)
+        # Two more for what ends a record, which is no part of it.
+        self._records = LineFramer(max_line + 2, truncate=truncate, delimiter=self._SEPARATOR)
 
     @property
     def flush_after(self) -> float | None:  # type: ignore[override]
@@ -296,8 +302,8 @@ class JsonSequenceFramer(Framer):
         for row in rows:
             if isinstance(row, Refused):
                 out.append(row)
-            elif lines := [text for text in (line.strip(b"\r\n") for line in row) if text]:
-                out.append(lines)
+            else:
+                out += self._fitted([text for text in (line.strip(b"\r\n") for line in row) if text])
         return _joined(out)
 
 

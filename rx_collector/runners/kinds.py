@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rx_collector.config.options import INVALID, TEXT, Kind, ListOf, Scope, did_you_mean, plainly
-from rx_collector.units import parse_count, parse_duration, parse_size
+from rx_collector.units import format_duration, parse_count, parse_duration, parse_size
 
 __all__ = [
     "AccountKind",
@@ -50,21 +50,26 @@ class SignalKind(Kind):
 
 
 class RestartsKind(Kind):
+    """How many in which time: ``5 in 1m``, or a pair of a count and a duration."""
+
     wanted = "a limit such as 5 in 1m"
 
     def convert(self, value: Any, scope: Scope) -> Any:
-        if isinstance(value, tuple):
-            return value
-        match = re.fullmatch(r"(\d+)\s+in\s+(\S+)", value.strip()) if isinstance(value, str) else None
-        if match is None:
-            return scope.wrong(f"{self.wanted} is wanted here")
+        match = re.fullmatch(r"(\S+)\s+in\s+(\S+)", value.strip()) if isinstance(value, str) else None
+        parts = match.groups() if match is not None else value
+        if not isinstance(parts, list | tuple) or len(parts) != 2:
+            return self._wanted(value, scope)
         try:
-            return int(match[1]), parse_duration(match[2])
+            limit = parse_count(parts[0]), parse_duration(parts[1])
         except ValueError as error:
-            return scope.wrong(str(error))
+            return scope.wrong(f"{self.wanted} is wanted here: {error}")
+        return limit if limit[1] > 0 else scope.wrong("the time of a limit must be longer than nothing")
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "string", "pattern": r"\d+\s+in\s+\S+|\$\{"}
+        return {"type": "string", "pattern": r"\S+\s+in\s+\S+|\$\{"}
+
+    def write(self, value: Any) -> str:
+        return f"{value[0]} in {format_duration(value[1])}" if value is not None else super().write(value)
 
 
 class CommandKind(Kind):

@@ -12,6 +12,7 @@ import pty
 import pwd
 import resource
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -38,6 +39,7 @@ _RESOURCES = {
     "stack": resource.RLIMIT_STACK,
     "locked_memory": resource.RLIMIT_MEMLOCK,
 }
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 _COLUMNS = 1024  # of a pty, so that programs which cut their lines to the terminal's width do not
 
 
@@ -95,7 +97,7 @@ def launch(name: str, spec: RunnerSpec, *, fed: bool, announce: Callable[[str], 
             "umask": -1 if spec.umask is None else spec.umask,
         }
         try:
-            if spec.nice is not None or spec.limits is not None:
+            if spec.nice is not None or spec.limits is not None or _signals_are_held():
                 process = _start_limited(name, spec, account, environment, streams)
             else:
                 process = subprocess.Popen(
@@ -112,6 +114,15 @@ def launch(name: str, spec: RunnerSpec, *, fed: bool, announce: Callable[[str], 
         ours_if_it_fails.pop_all()
     os.set_blocking(stderr, False)
     return Launched(process, stdout, stderr, stdin)
+
+
+def _signals_are_held() -> bool:
+    """Tell whether a child would inherit a blocked or ignored signal, and with it a deafness to stop requests.
+
+    Programs that wait with sigwait(3) block them, shells let what they start with ``&`` ignore SIGINT.
+    """
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    return bool(blocked) or any(signal.getsignal(number) is signal.SIG_IGN for number in _STOPPING)
 
 
 def _environment(spec: RunnerSpec, account: _Account) -> dict[str, str]:
@@ -197,6 +208,7 @@ def _start_limited(
             limits[number] = (resource_name, resource.RLIM_INFINITY if amount == -1 else math.ceil(amount))
     settings = {
         "nice": spec.nice,
+        "defaults": [number for number in _STOPPING if signal.getsignal(number) is signal.SIG_IGN],
         "limits": limits,
         "uid": account.uid,
         "gid": account.gid,

@@ -1,4 +1,4 @@
-"""Run as a program: takes on limits, a priority and an account, and becomes another program.
+"""Run as a program: takes on limits, a priority and an account, lets go of a signal mask, and becomes another program.
 
 It is run by path with ``python -I -S`` in the short time before a child with such options is what it will be: these
 things have to be set between fork and exec, which is no place for Python code in a process with threads. What goes wrong
@@ -13,7 +13,9 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import sys
+import warnings  # noqa: F401 - os.execvpe imports it, when the account may not read our library any more
 
 
 def main() -> None:
@@ -22,6 +24,9 @@ def main() -> None:
     os.set_inheritable(descriptor, False)
     with open(int(sys.argv[1]), "rb") as file:
         settings = json.load(file)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, *settings["defaults"]):
+        signal.signal(number, signal.SIG_DFL)  # Python ignores the first two
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     step = ""
     try:
         step = "set its priority"

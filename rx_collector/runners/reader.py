@@ -42,9 +42,10 @@ class Reader(Connection):
         self._outlet = Outlet(name, observer, context, in_stream=spec.lifecycle, apart=lifecycle)
         self._feed = feed
         self._loss = LossFinder(spec)
-        self._lock = threading.Lock()
+        # `stop` may be called by a signal handler that interrupts `stop`, so there is no lock about these two: who stops
+        # sets the first and then looks at the second, who starts a child does it the other way round.
+        self._ending = False  # stop or dispose was called
         self._child: Child | None = None
-        self._ending = threading.Event()  # stop or dispose was called
         self._waker = Waker()
         self._starts = 0
         self._last_end: float | None = None
@@ -56,17 +57,16 @@ class Reader(Connection):
 
     def stop(self) -> None:
         """Ask the child to end; what it still prints is delivered, then the stream completes. Does not block."""
-        with self._lock:
-            self._ending.set()
-            child = self._child
+        self._ending = True
+        child = self._child
         if child is not None:
             child.stop()
+        self._waker.set()
 
     def dispose(self) -> None:
         """End: nothing more is sent, the child is stopped. Does not block."""
         self._outlet.close()
         self.stop()
-        self._waker.set()
 
     @property
     def running(self) -> bool:
@@ -76,8 +76,7 @@ class Reader(Connection):
 
     def kill(self) -> None:
         """Send SIGKILL to the child's group, whatever the ladder says. Does not block."""
-        with self._lock:
-            child = self._child
+        child = self._child
         if child is not None:
             child.kill()
 
@@ -111,7 +110,7 @@ class Reader(Connection):
         every = self._spec.every
         schedule = Schedule(every, self._name, now=time.monotonic()) if every is not None else None
         failed_starts = 0
-        while not self._ending.is_set():
+        while not self._ending:
             begun = time.monotonic()
             try:
                 incarnation = self._spawn()
@@ -123,7 +122,7 @@ class Reader(Connection):
             else:
                 failed_starts = 0
                 failure = self._attend(incarnation, schedule)
-            if self._ending.is_set():
+            if self._ending:
                 return None
             now = time.monotonic()
             wait: float | None
@@ -142,8 +141,14 @@ class Reader(Connection):
                 what = failure or f"{self._name}: ended"
                 logger.info("{}; started again in {}", what, format_duration(round(wait, 3)))
                 self._outlet.lifecycle("restarting", self._starts, None, seconds=round(wait, 3))
-            self._ending.wait(wait)
+            self._sleep(wait)
         return None
+
+    def _sleep(self, seconds: float) -> None:
+        """Wait so long, or until the end is asked for."""
+        until = time.monotonic() + seconds
+        while not self._ending and (rest := until - time.monotonic()) > 0:
+            self._waker.wait(rest)
 
     def _until_next(self, schedule: Schedule, failure: ProcessError | None, failed_starts: int, now: float) -> float:
         if failure is not None:
@@ -176,10 +181,8 @@ class Reader(Connection):
         self._starts += 1
         with self._outlet.lock:
             self._outlet.counts.starts += 1
-        with self._lock:
-            self._child = child
-            ending = self._ending.is_set()
-        if ending:
+        self._child = child
+        if self._ending:
             child.stop()
         if self._feed is not None:
             self._feed.attach(child.stdin)
@@ -195,8 +198,7 @@ class Reader(Connection):
         finally:
             if self._feed is not None:
                 self._feed.detach()
-        with self._lock:
-            self._child = None
+        self._child = None
         self._last_end = child.ended
         user, system, memory = child.usage
         facts: dict[str, Any] = {
@@ -214,7 +216,7 @@ class Reader(Connection):
             logger.warning("{} {}", self._name, child.missed)
         with self._outlet.lock:
             self._outlet.counts.exits.append({"incarnation": incarnation.number, **facts})
-            if child.missed is not None and self._ending.is_set():
+            if child.missed is not None and self._ending:
                 self._outlet.counts.missed = child.missed
         failure = incarnation.failure()
         self._outlet.lifecycle("exited", incarnation.number, child.pid, **facts)

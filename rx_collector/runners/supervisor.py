@@ -25,6 +25,7 @@ from rx_collector.errors import ProcessError
 from rx_collector.guardian import Guardian
 from rx_collector.runners.child import Child
 from rx_collector.runners.spec import RunnerSpec
+from rx_collector.waker import Waker
 
 __all__ = ["Supervisor", "Timer", "supervisor"]
 
@@ -32,25 +33,30 @@ __all__ = ["Supervisor", "Timer", "supervisor"]
 class Timer:
     """Something to be done later on the supervisor's thread."""
 
-    def __init__(self, due: float, action: Callable[[], None]) -> None:
+    def __init__(self, owner: Supervisor, due: float, action: Callable[[], None]) -> None:
         self.due = due
         self.action: Callable[[], None] | None = action
+        self._owner = owner
 
     def cancel(self) -> None:
         """Do not do it, if it is not being done already. Safe from any thread."""
         self.action = None
+        self._owner.look()  # it may have been all that the supervisor still waits for
 
 
 class Supervisor:
-    """The thread ``rx-supervisor``, started when there is something to do, and its hands: all is safe from any thread."""
+    """The thread ``rx-supervisor``, started when there is something to do, and its hands: all is safe from any thread.
+
+    `submit`, and with it every stop, may also be called by a signal handler that interrupts one of these very calls: it
+    takes no lock. Who takes the one `_idle` token starts the thread, which gives it back when it ends.
+    """
 
     def __init__(self) -> None:
+        self._waker = Waker()
         self._reset()
 
     def _reset(self) -> None:
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._wake = -1
+        self._idle = [True]
         self._commands: deque[Callable[[], None]] = deque()
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
@@ -61,6 +67,8 @@ class Supervisor:
     def forked(self) -> None:
         """Begin anew in a process that was forked off: what is supervised is the parent's."""
         self.guardian.forget()
+        self._waker.close()
+        self._waker = Waker()
         self._reset()
 
     def spawn(self, name: str, spec: RunnerSpec, on_stderr: Callable[[list[str]], None], *, fed: bool = False) -> Child:
@@ -79,13 +87,17 @@ class Supervisor:
                 self._children.add(child)
             except ProcessError as error:
                 failure.append(error)
-            except Exception as error:  # no descriptor for the guardian, no /bin/sh
-                failure.append(ProcessError(f"{name}: cannot start it: {error}", runner=name))
+            except Exception as error:  # no descriptor for the guardian, no /bin/sh, no pidfds
+                why = os.strerror(error.errno).lower() if isinstance(error, OSError) and error.errno else str(error)
+                failure.append(ProcessError(f"{name}: cannot start it: {why}", runner=name))
                 logger.opt(exception=error).debug("{} could not be started", name)
             finally:
                 started.set()
 
-        self.submit(start)
+        try:
+            self.submit(start)
+        except RuntimeError as error:
+            raise ProcessError(f"{name}: cannot start it: {error}", runner=name) from None
         started.wait()
         if failure:
             raise failure[0]
@@ -93,18 +105,27 @@ class Supervisor:
 
     def submit(self, command: Callable[[], None]) -> None:
         """Do something soon on the supervisor's thread. Never blocks."""
-        with self._lock:
-            self._commands.append(command)
-            if self._thread is None:
-                self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-                self._thread = threading.Thread(target=self._run, name="rx-supervisor", daemon=True)
-                self._thread.start()
-            else:
-                os.eventfd_write(self._wake, 1)
+        self._commands.append(command)
+        try:
+            self._idle.pop()
+        except IndexError:
+            self._waker.set()
+            return
+        try:
+            threading.Thread(target=self._run, name="rx-supervisor", daemon=True).start()
+        except RuntimeError:  # no more threads
+            self._commands.remove(command)
+            self._idle.append(True)
+            raise
+
+    def look(self) -> None:
+        """Let the thread, if there is one, look whether there is still something to wait for."""
+        if not self._idle:
+            self._waker.set()
 
     def call_later(self, delay: float, action: Callable[[], None]) -> Timer:
         """Do something on the supervisor's thread after `delay` seconds."""
-        timer = Timer(time.monotonic() + delay, action)
+        timer = Timer(self, time.monotonic() + delay, action)
         self.submit(lambda: heapq.heappush(self._timers, (timer.due, next(self._order), timer)))
         return timer
 
@@ -139,35 +160,51 @@ class Supervisor:
         self._children.discard(child)
 
     def _run(self) -> None:
-        selector = self._selector = selectors.DefaultSelector()
-        wake = self._wake
-        selector.register(wake, selectors.EVENT_READ, lambda: os.eventfd_read(wake))
+        try:
+            selector: selectors.BaseSelector = selectors.DefaultSelector()
+        except OSError:  # no descriptor left for it; this one needs none
+            selector = selectors.PollSelector()
+        self._selector = selector
+        selector.register(self._waker, selectors.EVENT_READ, self._waker.clear)
         while True:
             self._run_commands()
-            self._run_timers()
+            self._run_timers(selector)
             if not (self._commands or self._children or self._timers):
                 self.guardian.close()
-            with self._lock:
-                if not (self._commands or self._children or self._timers):
-                    # The next thread may begin as soon as the lock is free, so nothing shared is touched after that.
-                    self._thread = None
-                    selector.close()
-                    os.close(wake)
-                    return
-                waiting = self._commands
-            timeout = 0.0 if waiting else max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
-            for key, _ in selector.select(timeout):
+                if self._ends():
+                    break
+            timeout = max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
+            for key, _ in selector.select(0.0 if self._commands else timeout):
                 self._guarded(key.data)
+        selector.close()
+
+    def _ends(self) -> bool:
+        """Give the token back. False when something was submitted meanwhile and nobody else has taken it up."""
+        self._idle.append(True)
+        if not self._commands:
+            return True
+        try:
+            self._idle.pop()
+        except IndexError:
+            return True
+        return False
 
     def _run_commands(self) -> None:
         while self._commands:
             self._guarded(self._commands.popleft())
 
-    def _run_timers(self) -> None:
+    def _run_timers(self, selector: selectors.BaseSelector) -> None:
+        looked = False
         while self._timers:
             due, _, timer = self._timers[0]
             if timer.action is not None and due > time.monotonic():
                 return
+            if timer.action is not None and not looked:
+                # If it was us who slept (SIGSTOP, a suspend), what happened meanwhile comes before what is due since.
+                looked = True
+                for key, _ in selector.select(0.0):
+                    self._guarded(key.data)
+                continue
             heapq.heappop(self._timers)
             if timer.action is not None:
                 self._guarded(timer.action)

@@ -236,7 +236,7 @@ rx.runner("sh", "-c", "seq 100; exec sleep 3600").pipe(
     spec, op.to(sinks.file({str(tmp_path / "o")!r}, flush="1h"))).subscribe(print)
 threading.Event().wait()
 """
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-u", "-c", script], stdout=subprocess.PIPE)
     assert process.stdout is not None
     for _ in range(100):  # all of them were handed to the sink, and none was written
         assert process.stdout.readline()

@@ -17,44 +17,7 @@ from rx_collector import operators as op
 from rx_collector import sinks
 from rx_collector.runners.supervisor import supervisor
 from tests.conftest import child, wait_until
-
-
-def messages(*command: str, **options: Any) -> list[str]:
-    return rx.runner(*command, **options).pipe(ops.map(lambda event: event["message"]), ops.to_list()).run()
-
-
-class Collected:
-    """Subscribes and keeps what comes; `more` is called with each event."""
-
-    def __init__(self, stream: Any, more: Any = None) -> None:
-        self.events: list[rx.Event] = []
-        self.error: Exception | None = None
-        self.done = threading.Event()
-        self.first = threading.Event()
-        self._more = more
-        self.subscription = stream.subscribe(self._next, self._error, self.done.set)
-
-    def _next(self, event: rx.Event) -> None:
-        self.events.append(event)
-        self.first.set()
-        if self._more is not None:
-            self._more(event)
-
-    def _error(self, error: Exception) -> None:
-        self.error = error
-        self.done.set()
-
-    def wait(self) -> Collected:
-        assert self.done.wait(20), "the stream did not end"
-        return self
-
-
-def gone(pid: int) -> bool:
-    try:
-        return "\nState:\tZ" in Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return True
-
+from tests.runners.helpers import Collected, gone, messages
 
 # Seed rows, kept by name: builder, process management, JSON parse, echo runner, errors
 
