@@ -52,3 +52,5 @@ class Waker:
             descriptor, self._descriptor = self._descriptor, -1
             if descriptor >= 0:
                 os.close(descriptor)
+
+    __del__ = close

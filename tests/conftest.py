@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from rx_collector.ledger import Report
+from rx_collector.pipeline.collector import Collector
 
 CHILDREN = Path(__file__).parent / "children"
 
@@ -71,9 +72,15 @@ def every_ledger_balances(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left() -> Iterator[None]:
+def nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before, there = descriptors(), set(children_of_this_process())
+    collectors: list[Collector] = []
+    assemble = Collector._assemble
+    monkeypatch.setattr(Collector, "_assemble", lambda self, limit: (collectors.append(self), assemble(self, limit))[1])
     yield
+    if any(thread.name.startswith("rx-") for thread in threading.enumerate()):
+        for collector in collectors:  # one that a failed test left running shall not make the next ones fail
+            collector.abort()
 
     def threads() -> list[str]:
         return [thread.name for thread in threading.enumerate() if thread.name.startswith("rx-")]

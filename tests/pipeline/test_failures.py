@@ -157,25 +157,22 @@ def test_with_block_the_child_waits_and_everything_else_lives(tmp_path: Path) ->
     def read() -> int:
         return sheet().runners["held"].lines
 
-    wait_until(lambda: "held" in sheet().runners and read() > 0, "it has begun")
-    before = -1
+    def the_others_live_while_it_waits() -> bool:
+        """A while in which the child that is held back prints nothing more, its stderr and the other runner do."""
+        lines, stderr, free = read(), sheet().runners["held"].stderr_lines, sheet().pipelines["other"].taken
+        wait_until(lambda: sheet().runners["held"].stderr_lines > stderr + 2, "stderr is drained")
+        wait_until(lambda: sheet().pipelines["other"].taken > free + 2, "the other runner goes on")
+        return read() == lines
 
-    def blocked() -> bool:
-        nonlocal before
-        last, before = before, read()
-        threading.Event().wait(0.05)
-        return last == before
-
-    wait_until(blocked, "the child is held back")
-    stderr = sheet().runners["held"].stderr_lines
-    free = sheet().pipelines["other"].taken
-    wait_until(lambda: sheet().runners["held"].stderr_lines > stderr + 2, "stderr is drained")
-    wait_until(lambda: sheet().pipelines["other"].taken > free + 2, "the other runner goes on")
-    assert read() == before
-    assert sheet().balanced, sheet().unbalanced
-    began = time.monotonic()
-    collector.stop()
-    thread.join(15)
+    try:
+        wait_until(lambda: "held" in sheet().runners and read() > 0, "it has begun")
+        wait_until(the_others_live_while_it_waits, "the child is held back")
+        assert 0 < read() < 1_000_000
+        assert sheet().balanced, sheet().unbalanced
+    finally:
+        collector.stop()
+        began = time.monotonic()
+        thread.join(15)
     assert time.monotonic() - began < 10
     (report,) = box
     assert report.balanced, report.unbalanced
