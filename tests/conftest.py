@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,34 @@ def descriptors() -> set[str]:
         except OSError:
             continue
     return names
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, Any]:
+    """Let a test that was skipped fail where nothing may be: a test that never runs proves nothing."""
+    report = yield
+    if report.skipped and os.environ.get("RX_COLLECTOR_SKIP_NOTHING"):
+        report.outcome = "failed"
+        report.longrepr = f"nothing may be skipped here: {call.excinfo.value if call.excinfo else report.longrepr}"
+    return report
+
+
+def need(*tools: str, root: bool = False, reason: str = "") -> None:
+    """Skip the test where one of these programs is not installed."""
+    missing = [tool for tool in tools if shutil.which(tool) is None and not os.access(tool, os.X_OK)]
+    if root and os.geteuid() != 0:
+        reason = "root is needed"
+    elif missing:
+        reason = f"{' and '.join(missing)} not installed"
+    if reason:
+        pytest.skip(reason)
+
+
+def need_bpftrace() -> None:
+    mounted = any(Path(f"/sys/kernel/{name}/events").is_dir() for name in ("tracing", "debug/tracing"))
+    need("bpftrace", root=True, reason="" if mounted else "tracefs is not mounted")
 
 
 @pytest.fixture(autouse=True)

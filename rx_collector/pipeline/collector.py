@@ -95,7 +95,7 @@ class Collector:
         self._pipelines: dict[str, _Pipeline] = {}
         self._hubs: dict[str, Hub] = {}  # of runners, of their lifecycle events, and of pipelines
         self._feeds: dict[str, Feed] = {}  # of the runners that a sink writes to
-        self._fed_until: dict[str, float] = {}  # when their input ended, on the monotonic clock
+        self._fed_until: dict[str, float] = {}  # when they are stopped if the end of their input does not, monotonic
         self._readers: dict[str, Reader] = {}  # of the runners that were started
 
     def stop(self, reason: str = "") -> None:
@@ -167,7 +167,7 @@ class Collector:
             nodes = context.pipeline.sink(branch.name)
             name = nodes[1].name.partition(" ")[2]
             if isinstance(branch.sink, Stdin):
-                feed = self._feeds[branch.sink.runner] = Feed(branch.sink.runner)
+                feed = self._feeds[branch.sink.runner] = Feed(branch.sink.runner, self._news.set)
                 branch = replace(branch, sink=branch.sink.bound_to(feed))
             pipeline.branches.append(OpenBranch(branch, nodes, name, context, self._news.set))
         letter = pipeline.spec.dead_letter
@@ -243,12 +243,11 @@ class Collector:
                         reader.stop()
             if give_up is None and self._sources_are_over(asked):
                 give_up = now + patience
-            if asked:
-                self._stop_those_without_input(now)
+            feeds_end = self._stop_those_without_input(now) if asked else None
             if self._aborted or (give_up is not None and now >= give_up):
                 self._cut_short(patience)
                 break
-            ends = [end for end in (deadline, give_up) if end is not None]
+            ends = [end for end in (deadline, give_up, feeds_end) if end is not None]
             wait = min(end - now for end in ends) if ends else None
             if asked and give_up is None:
                 wait = _WHILE_STOPPING if wait is None else min(wait, _WHILE_STOPPING)
@@ -274,14 +273,19 @@ class Collector:
             return True
         return asked and not any(self._readers[name].running for name in names if name in self._readers)
 
-    def _stop_those_without_input(self, now: float) -> None:
-        """Stop the children that were fed, when the end of their input did not make them end."""
+    def _stop_those_without_input(self, now: float) -> float | None:
+        """Stop the children that were fed, when the end of their input did not make them end. Give when to look again."""
+        again: list[float] = []
         for name, feed in self._feeds.items():
             reader = self._readers.get(name)
             if reader is None or not feed.finished or self._hubs[name].ended:
                 continue
-            if now >= self._fed_until.setdefault(name, now) + self.project.runners[name].stop.grace:
+            until = self._fed_until.setdefault(name, now + self.project.runners[name].stop.grace)
+            if now < until:
+                again.append(until)
+            else:
                 reader.stop()
+        return min(again, default=None)
 
     def _wait_for_branches(self) -> None:
         """Runs on a thread of its own, so that the main thread can sleep until there is news and none is polled for."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 
 from rx_collector.errors import OutputError
 from rx_collector.sinks.descriptor import CancellableWriter, Cancelled
@@ -20,8 +21,9 @@ class Feed:
     A line counts as written when the pipe has taken it; what a child did not read before it ended is gone with it.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, on_finish: Callable[[], None] = lambda: None) -> None:
         self.name = name
+        self._on_finish = on_finish
         self._changed = threading.Condition()
         self._out: CancellableWriter | None = None
         self._writing: CancellableWriter | None = None  # what a write is busy with at this moment
@@ -91,6 +93,7 @@ class Feed:
             out, self._out = self._out, None
             if out is not None:
                 _close(out)
+        self._on_finish()
 
     def cancel(self) -> None:
         """Make a write that waits give up."""

@@ -250,7 +250,9 @@ def _why_not(error: OSError | ValueError, spec: RunnerSpec, environment: dict[st
     command = spec.argv()[0]
     if isinstance(error, ValueError):
         return f"cannot start {command!r}: {error}"
-    if error.filename is None and error.errno == errno.EPERM:
+    # Python 3.11 does not tell a refused setuid(2) from a refused execve(2), which root alone would see as the latter.
+    changes = (spec.user is not None or spec.group is not None) and os.geteuid() != 0
+    if error.errno == errno.EPERM and (error.filename is None or changes):
         return "cannot change its account: operation not permitted"
     search = environment.get("PATH", os.defpath)
     path = os.path.join(spec.cwd or "", command) if "/" in command else shutil.which(command, path=search)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import rx_collector as rx
-from tests.conftest import wait_until
+from tests.conftest import need_bpftrace, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 PIPELINES = sorted((ROOT / "pipelines").glob("*.yaml"))
@@ -116,19 +116,7 @@ def test_a_hostile_file_name_forges_nothing(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def bpftrace() -> None:
-    def missing() -> str:
-        if os.geteuid() != 0:
-            return "root is needed"
-        if shutil.which("bpftrace") is None:
-            return "bpftrace is not installed"
-        if not Path("/sys/kernel/tracing/events").is_dir() and not Path("/sys/kernel/debug/tracing/events").is_dir():
-            return "tracefs is not mounted"
-        return ""
-
-    if reason := missing():
-        if os.environ.get("RX_COLLECTOR_REQUIRE_BPFTRACE"):
-            pytest.fail(f"bpftrace must run here, but {reason}")
-        pytest.skip(reason)
+    need_bpftrace()
 
 
 def watch(name: str, directory: Path, act: Callable[[], None], seen: Callable[[Any], bool]) -> Any:
