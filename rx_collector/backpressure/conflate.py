@@ -7,7 +7,6 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from rx_collector.backpressure.keyed import hashable, keys_of
 from rx_collector.backpressure.queue import size_of
 from rx_collector.backpressure.strategy import Change, Store, Strategy, strategy
 from rx_collector.config.function import FUNCTION
@@ -15,6 +14,7 @@ from rx_collector.config.options import ListOf, MappingOf, Scope, option
 from rx_collector.event import Event
 from rx_collector.expressions import Expression
 from rx_collector.expressions.aggregate import AGGREGATE, Aggregate
+from rx_collector.expressions.keys import hashable, keys_of
 from rx_collector.expressions.option import EXPRESSION, Evaluation
 
 __all__ = ["Conflate"]

@@ -7,11 +7,11 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rx_collector.backpressure.keyed import hashable
 from rx_collector.backpressure.queue import size_of
 from rx_collector.backpressure.strategy import Change, Store, Strategy, WorstCase, strategy
 from rx_collector.config.options import option
 from rx_collector.event import Event
+from rx_collector.expressions.keys import hashable
 from rx_collector.expressions.option import EXPRESSION, Evaluation
 
 __all__ = ["Latest"]

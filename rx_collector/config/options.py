@@ -28,6 +28,7 @@ __all__ = [
     "DURATION_RANGE",
     "INVALID",
     "PATH",
+    "RATE",
     "REQUIRED",
     "SIZE",
     "TEXT",
@@ -262,6 +263,21 @@ DURATION: Final = Unit("a duration such as 5s", parse_duration, {"type": ["strin
 DURATION_RANGE: Final = _DurationRange()
 SIZE: Final = Unit("a size such as 64KiB", parse_size, {"type": ["string", "integer"]}, format_size)
 COUNT: Final = Unit("a count such as 10_000", parse_count, {"type": ["string", "integer"]}, "{:_}".format)
+
+
+class _Rate(Kind):
+    wanted = "a number from 0 to 1"
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
+            return float(value)
+        return self._wanted(value, scope)
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, _VARIABLE_SCHEMA]}
+
+
+RATE: Final = _Rate()
 
 
 class Choice(Kind):

@@ -21,13 +21,32 @@ import_all(__name__, list(__path__))
 
 from rx_collector.operators.backpressure import Backpressure  # noqa: E402
 from rx_collector.operators.buffer import Buffer  # noqa: E402
+from rx_collector.operators.cast import Cast  # noqa: E402
+from rx_collector.operators.coalesce import Coalesce  # noqa: E402
+from rx_collector.operators.codec import (  # noqa: E402
+    Decode,
+    Encode,
+)
+from rx_collector.operators.dedupe import Dedupe  # noqa: E402
+from rx_collector.operators.explode import Explode  # noqa: E402
 from rx_collector.operators.fields import Drop, Keep, Rename, Set  # noqa: E402
 from rx_collector.operators.filter import Filter  # noqa: E402
 from rx_collector.operators.flat_map import FlatMap  # noqa: E402
+from rx_collector.operators.flatten import Flatten  # noqa: E402
+from rx_collector.operators.limit import Limit  # noqa: E402
+from rx_collector.operators.log import Log  # noqa: E402
 from rx_collector.operators.map import Map  # noqa: E402
 from rx_collector.operators.parse import Parse  # noqa: E402
+from rx_collector.operators.redact import Redact  # noqa: E402
 from rx_collector.operators.restore import Restore  # noqa: E402
+from rx_collector.operators.sample import Sample  # noqa: E402
+from rx_collector.operators.scan import (  # noqa: E402
+    Diff,
+    Scan,
+)
+from rx_collector.operators.skip import Skip  # noqa: E402
 from rx_collector.operators.tap import Tap  # noqa: E402
+from rx_collector.operators.throttle import Throttle  # noqa: E402
 from rx_collector.operators.to import To  # noqa: E402
 from rx_collector.parsers import Format  # noqa: E402
 from rx_collector.sinks.base import Sink  # noqa: E402
@@ -40,18 +59,51 @@ __all__ = [
     "Stage",
     "backpressure",
     "buffer",
+    "cast",
+    "coalesce",
+    "decode",
+    "dedupe",
+    "diff",
     "drop",
+    "encode",
+    "explode",
     "filter",
     "flat_map",
+    "flatten",
     "keep",
+    "limit",
+    "log",
     "map",
     "parse",
+    "redact",
     "rename",
     "restore",
+    "sample",
+    "scan",
     "set",
+    "skip",
     "tap",
+    "throttle",
     "to",
 ]
+
+
+# The options of these are their arguments, so the class is the function.
+cast = Cast
+coalesce = Coalesce
+decode = Decode
+dedupe = Dedupe
+diff = Diff
+encode = Encode
+explode = Explode
+flatten = Flatten
+limit = Limit
+log = Log
+redact = Redact
+sample = Sample
+scan = Scan
+skip = Skip
+throttle = Throttle
 
 
 def parse(format: str | Format = "json", **options: Any) -> Parse:

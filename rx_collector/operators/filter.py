@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from rx_collector.config.options import option
-from rx_collector.expressions import Expression
-from rx_collector.expressions.option import EXPRESSION, Evaluation
+from rx_collector.expressions.option import EXPRESSION, Evaluation, fields_read
 from rx_collector.stream.operator import Stage, operator
 
 if TYPE_CHECKING:
     from rx_collector.stream.code import SegmentCode
 
-__all__ = ["Filter"]
+__all__ = ["Filter", "Where"]
 
 
 @operator(
@@ -31,18 +30,16 @@ class Filter(Stage):
     where: Evaluation = option(EXPRESSION, "The condition.", example="uid != 0")
 
     def needs(self) -> frozenset[str] | None:
-        if isinstance(self.where, Expression) and self.where.metas <= {
-            "line",
-            "runner",
-            "source",
-            "incarnation",
-            "pid",
-        }:
-            return self.where.fields
-        return None
+        return fields_read(self.where)
 
     def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
         code.write(f"if not ({code.value(self.where)}):")
         code.indent()
         code.lose()
         code.dedent()
+
+
+@operator("where", summary="The same as filter.", example="where: uid != 0")
+@dataclass(frozen=True)
+class Where(Filter):
+    """Let pass the events for which a condition is true; another name for `filter`."""

@@ -14,7 +14,7 @@ from rx_collector.stream.operator import Stage, operator
 if TYPE_CHECKING:
     from rx_collector.stream.code import SegmentCode
 
-__all__ = ["FlatMap"]
+__all__ = ["FlatMap", "emit_parts"]
 
 
 @operator("flat_map", summary="Make any number of events of each event.", example="flat_map: items")
@@ -34,20 +34,24 @@ class FlatMap(Stage):
     to: Evaluation = option(EXPRESSION, "The list of payloads.", example="items")
 
     def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
-        source = code.value(self.to)
-        items = code.temporary()
-        code.write(f"{items} = {code.bind(_events_of, 'events_of')}({source}, {code.event()})")
-        code.write(f"if not {items}:")
-        code.indent()
-        code.lose()
-        code.dedent()
-        code.write(f"{code.counter('made')} += len({items}) - 1")
-        code.write(f"for event in {items}:")
-        code.indent()
-        code.take_event("event")
-        code.write("try:")
-        code.indent()
-        code.nested += 1
+        emit_parts(code, code.value(self.to))
+
+
+def emit_parts(code: SegmentCode, source: str) -> None:
+    """Write a loop over the events that are made of the payloads in a list; the rest of the segment is within it."""
+    items = code.temporary()
+    code.write(f"{items} = {code.bind(_events_of, 'events_of')}({source}, {code.event()})")
+    code.write(f"if not {items}:")
+    code.indent()
+    code.lose()
+    code.dedent()
+    code.write(f"{code.counter('made')} += len({items}) - 1")
+    code.write(f"for event in {items}:")
+    code.indent()
+    code.take_event("event")
+    code.write("try:")
+    code.indent()
+    code.nested += 1
 
 
 def _events_of(items: Any, event: Event) -> list[Event]:

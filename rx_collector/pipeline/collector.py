@@ -34,14 +34,16 @@ _AT_ONCE = 2.0  # seconds that what is cut short may take to be gone
 class _Pipeline:
     """One pipeline while it runs: the observer at the end of its operators, which feeds its branches and readers."""
 
-    def __init__(self, name: str, spec: PipelineSpec, context: Context) -> None:
+    def __init__(self, name: str, spec: PipelineSpec, context: Context, news: Callable[[], None]) -> None:
         self.name = name
+        self._news = news
         self.spec = spec
         self.context = context
         self.branches: list[OpenBranch] = []
         self.dead_letter: DeadLetter | None = None
         self.hub = Hub(name)
         self.error: Exception | None = None
+        self.over = False
         self.connection: Connection
 
     def on_batch(self, batch: Batch) -> None:
@@ -58,21 +60,22 @@ class _Pipeline:
         self._end()
 
     def _end(self) -> None:
+        self.over = True
         for branch in self.branches:
             branch.consumer.on_completed()
         if self.dead_letter is not None:
             self.dead_letter.leave()
         self.hub.on_completed()
+        self._news()
 
     def reject(self, record: Event) -> None:
         if self.dead_letter is not None:
             self.dead_letter.reject(record)
 
     @property
-    def alive(self) -> bool:
-        return self.error is None and (
-            bool(self.hub.observers) or any(branch.end.error is None for branch in self.branches)
-        )
+    def delivers(self) -> bool:
+        """Whether what it takes can still reach a sink of its own."""
+        return not self.over and any(branch.end.error is None for branch in self.branches)
 
 
 class Collector:
@@ -153,7 +156,7 @@ class Collector:
         for name, spec in self.project.pipelines.items():
             pipeline: _Pipeline
             context = contexts.for_pipeline(name, lambda record, name=name: self._pipelines[name].reject(record))  # type: ignore[misc]
-            pipeline = self._pipelines[name] = _Pipeline(name, spec, context)
+            pipeline = self._pipelines[name] = _Pipeline(name, spec, context, self._news.set)
             context.pipeline.sources = list(spec.sources)
             self._hubs[name] = pipeline.hub
         for pipeline in self._pipelines.values():
@@ -229,8 +232,11 @@ class Collector:
         waiters.start()
         while not (self._ended and self._readers_are_over()):
             now = time.monotonic()
-            if self._ended or not any(pipeline.alive for pipeline in self._pipelines.values()):
+            unwanted = [name for name in self._readers if not self._wanted(name)]
+            if self._ended or len(unwanted) == len(self._readers):
                 self._stopping = True  # nobody is left to take what the runners print
+            for name in unwanted:
+                self._readers[name].stop()
             if deadline is not None and now >= deadline:
                 self.stop("the duration is over: stopping")
                 deadline = None
@@ -259,6 +265,15 @@ class Collector:
         if self._aborted:
             for branch in self._branches():
                 branch.abandon()
+
+    def _wanted(self, source: str) -> bool:
+        """Whether anything can still become of what a runner or pipeline sends."""
+        names = {source, lifecycle_of(source)}
+        readers = [pipeline for pipeline in self._pipelines.values() if names & set(pipeline.spec.sources)]
+        feed = self._feeds.get(source)
+        if feed is not None and (not readers or not feed.finished):
+            return True  # it works for itself, or somebody still has something for it
+        return any(pipeline.delivers or (not pipeline.over and self._wanted(pipeline.name)) for pipeline in readers)
 
     def _readers_are_over(self) -> bool:
         return all(self._hubs[name].ended for name in self._readers)

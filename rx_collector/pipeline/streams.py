@@ -56,4 +56,7 @@ def run(stream: EventStream, *, duration: float | str | None = None) -> Report:
     if end.error is not None:
         connection.dispose()
         raise end.error
+    connection.stop()  # an operator may have completed before its source did
+    for part in context.connections:
+        part.wait()
     return Report.of(context.ledger, seconds=time.monotonic() - started, exit_code=0)

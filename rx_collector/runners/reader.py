@@ -80,8 +80,8 @@ class Reader(Connection):
         if child is not None:
             child.kill()
 
-    def wait(self, timeout: float) -> bool:
-        """Wait until the last child is gone and counted, at most so many seconds. True when it is."""
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the last child is gone and counted, at most `timeout` seconds. True when it is."""
         self.thread.join(timeout)
         return not self.thread.is_alive()
 

@@ -14,11 +14,12 @@ never decoded, and no `Event` is made for one that is filtered out. These are th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from rx_collector.event import Event, from_json, from_message
 from rx_collector.expressions import Expression
+from rx_collector.expressions.keys import hashable
 from rx_collector.expressions.option import Evaluation
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 __all__ = ["SegmentCode"]
 
 _INDENT = "    "
+#: The local variables of the loop, beside temporaries and counters.
+_LOCALS = frozenset(
+    ["batch", "fail", "out", "emit", "seen", "raw", "line", "origin", "event", "data", "peek", "time_ns", "error"]
+)
 _META_OF_LINES = {
     "line": "line",
     "runner": "origin.runner",
@@ -59,7 +64,8 @@ class SegmentCode:
     #: The local variable that holds the payload, for expressions.
     this = "data"
 
-    def __init__(self, source: Literal["lines", "events"]) -> None:
+    def __init__(self, source: Literal["lines", "events"], kept: dict[tuple[int, int], Any] | None = None) -> None:
+        self._kept = {} if kept is None else kept
         self.names: dict[str, Any] = {"Event": Event, "from_message": from_message, "from_json": from_json}
         self.states: list[tuple[str, str, bool]] = []  # what held true where each stage begins, for its dead letters
         self.lines: list[tuple[str, int]] = []  # with the index of the stage that wrote them
@@ -67,6 +73,7 @@ class SegmentCode:
         self.counters: list[tuple[str, int, str]] = []  # variable, stage, what it counts
         self.prologue: list[str] = []
         self.nested = 0  # loops within the loop, each with a try of its own
+        self._asked: list[tuple[int, int]] = []  # what was kept so far, by stage
         self._depth = 3
         self._temporaries = 0
         # What holds true of the event in hand:
@@ -107,10 +114,32 @@ class SegmentCode:
             if bound is value and name.startswith(hint):
                 return name
         name, number = hint, 2
-        while name in self.names:
+        while name in self.names or name in _LOCALS:
             name, number = f"{hint}_{number}", number + 1
         self.names[name] = value
         return name
+
+    def state(self, make: Callable[[], Any], hint: str) -> str:
+        """Give the name of what this stage keeps from event to event, made once for each subscription.
+
+        A stage that keeps anything has to get it here: lines and events have a loop each, and both must see the same.
+        """
+        number = sum(stage == self.stage for stage, _ in self._asked)
+        self._asked.append((self.stage, number))
+        key = (self.stage, number)
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self.bind(self._kept[key], hint)
+
+    def observed(self) -> str:
+        """Give the source of when the event was read: the clock of stages, which differs from read to read only."""
+        return "origin.observed_ns" if self.envelope == "lines" else "event.origin.observed_ns"
+
+    def key(self, evaluations: Sequence[Evaluation]) -> str:
+        """Give the source of a value that tells events apart by some expressions; it can be the key of a dict."""
+        freeze = self.bind(hashable, "hashable")
+        parts = [f"{freeze}({self.value(evaluation)})" for evaluation in evaluations]
+        return parts[0] if len(parts) == 1 else f"({', '.join(parts)})"
 
     def temporary(self) -> str:
         """Give a fresh local variable."""
@@ -127,7 +156,7 @@ class SegmentCode:
         return name
 
     def lose(self, what: str = "filtered") -> None:
-        """End with the event in hand, counted as `what`: ``filtered``, or a name for `Node.notes`."""
+        """End with the event in hand, counted as `what`: ``filtered``, or ``merged`` when another stands for it."""
         self.write(f"{self.counter(what)} += 1")
         self.write("continue")
 

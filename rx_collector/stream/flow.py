@@ -61,6 +61,10 @@ class Connection(DisposableBase):
     def dispose(self) -> None:
         """End the connection: no signal follows (but for one that is being sent just now). Does not block."""
 
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until a thread or a child of it is gone, at most `timeout` seconds. False when it is still there."""
+        return True
+
 
 def _log_nothing(record: Event) -> None:
     """Take a rejected record where nobody asked for it; the ledger has counted it already."""

@@ -68,9 +68,14 @@ class Segment:
         return max(self._stage_of_line[traceback.tb_lineno - 1], 0)
 
 
-def compile_segment(steps: Sequence[Step], takes: Literal["lines", "events"]) -> Segment:
-    """Compile the stages of some steps into one loop over batches of lines or events."""
-    code = SegmentCode(takes)
+def compile_segment(
+    steps: Sequence[Step], takes: Literal["lines", "events"], kept: dict[tuple[int, int], Any] | None = None
+) -> Segment:
+    """Compile the stages of some steps into one loop over batches of lines or events.
+
+    `kept` holds what the stages keep from event to event; the loops of one subscription share it.
+    """
+    code = SegmentCode(takes, kept)
     stages = [step.operator for step in steps]
     for index, (step, stage) in enumerate(zip(steps, stages, strict=True)):
         if not isinstance(stage, Stage):
@@ -121,6 +126,7 @@ class SegmentObserver:
         self._downstream = downstream
         self._context = context
         self._segments: dict[str, Segment] = {}
+        self._kept: dict[tuple[int, int], Any] = {}
         self._rejected = [0] * len(steps)
         self._failure: Exception | None = None
         self._batch: Batch = []
@@ -137,7 +143,7 @@ class SegmentObserver:
             return
         segment = self._segments.get(takes)
         if segment is None:
-            segment = self._segments[takes] = compile_segment(self._steps, takes)
+            segment = self._segments[takes] = compile_segment(self._steps, takes, self._kept)
         self._batch = batch
         self._unseen = 0
         out, counts = segment.run(batch, self._fail)
@@ -179,6 +185,8 @@ class SegmentObserver:
                         node.filtered += count
                     elif what == "made":
                         node.made += count
+                    elif what == "merged":
+                        node.merged += count
                     else:
                         node.notes[what] += count
                         noted.append((stage, what))
@@ -188,7 +196,7 @@ class SegmentObserver:
                     node.rejected += rejections[stage]
                     rejections[stage] = 0
                 # What is not lost here is what the next stage takes in.
-                out = node.taken + node.made - node.filtered - node.rejected - node.dropped.total()
+                out = node.taken + node.made - node.filtered - node.rejected - node.merged - node.dropped.total()
                 taken = out - node.out
                 node.out = out
         for stage, what in noted:

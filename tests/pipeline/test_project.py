@@ -10,6 +10,8 @@ import jsonschema
 import pytest
 
 import rx_collector as rx
+from rx_collector import operators as op
+from rx_collector import sinks
 from rx_collector.pipeline.spec import FileSpec
 from tests.cli.test_errors import CASES, GOOD
 
@@ -247,6 +249,8 @@ def test_two_million_lines_in_bounded_memory(tmp_path: Path) -> None:
 
     script = f"""
 import rx_collector as rx
+from rx_collector import operators as op
+from rx_collector import sinks
 report = rx.load({str(tmp_path / "x.yaml")!r}).run()
 peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
 print(report.runners["big"].lines, report.pipelines["p"].sinks["file"].delivered, report.balanced, peak)
@@ -278,3 +282,46 @@ pipelines:
     assert (lines, delivered, balanced) == ("2000000", "668000", "True")
     assert (tmp_path / "out.ndjson").read_bytes().count(b"\n") == 668_000
     assert int(peak) < 60 * 1024
+
+
+# Pipelines that are complete before their runners are
+
+
+def test_a_limit_ends_the_run_and_its_child(tmp_path: Path) -> None:
+    text = """
+runners: {a: {command: [seq, "1000000000"]}}
+pipelines:
+  p: {from: a, operators: [{limit: 3}], sinks: [{file: out, backpressure: block}]}
+"""
+    (tmp_path / "x.yaml").write_text(text)
+    report = rx.load(tmp_path / "x.yaml").run()
+    assert (tmp_path / "out").read_text().split() == ['{"message":"1"}', '{"message":"2"}', '{"message":"3"}']
+    assert report.balanced, report.unbalanced
+    assert report.exit_code == 0
+
+
+def test_a_runner_whose_pipelines_are_complete_is_stopped_while_others_go_on(tmp_path: Path) -> None:
+    text = f"""
+runners:
+  a: {{command: [sh, -c, 'while :; do echo a; sleep 0.01; done']}}
+  b: {{command: [sh, -c, 'while kill -0 $(cat {tmp_path}/pid 2>/dev/null) 2>/dev/null; do sleep 0.01; done; echo b']}}
+  c: {{command: [sh, -c, 'echo $$ > {tmp_path}/pid; while :; do echo c; sleep 0.01; done']}}
+pipelines:
+  p: {{from: a, sinks: [{{null: , backpressure: block}}], operators: [limit: 1]}}
+  q: {{from: [c], operators: [filter: 'True']}}
+  r: {{from: q, operators: [limit: 5], sinks: [{{file: c, backpressure: block}}]}}
+  s: {{from: b, sinks: [{{file: b, backpressure: block}}]}}
+"""
+    (tmp_path / "x.yaml").write_text(text)
+    (tmp_path / "pid").write_text("1")
+    report = rx.load(tmp_path / "x.yaml", {}).run(duration="20s")
+    assert report.seconds < 15  # it ended because all were complete
+    assert (tmp_path / "b").read_text() == '{"message":"b"}\n'
+    assert report.balanced, report.unbalanced
+    assert report.exit_code == 0
+
+
+def test_a_stream_in_python_that_is_complete_early_leaves_no_child() -> None:
+    report = rx.run(rx.runner("seq", "1000000000").pipe(op.limit(2), op.to(sinks.null())))
+    assert report.balanced, report.unbalanced
+    assert report.pipelines["stream"].nodes[1].out == 2

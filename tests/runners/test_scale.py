@@ -41,7 +41,7 @@ def test_five_hundred_runners() -> None:
     )
     before, during, idle, took, texts = said(code, deadline=120)
     assert during[0] - before[0] == 500 + 1
-    assert during[1] - before[1] <= 4 * 500
+    assert during[1] - before[1] <= 4 * 500 + 8  # some are of the supervisor and the guardian
     assert texts == [["up"]] * 500
     assert idle[0] < 0.05  # seconds of processor time in one second, by 500 runners
     assert idle[1] < 50

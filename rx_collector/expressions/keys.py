@@ -1,4 +1,4 @@
-"""Keys: what `latest` and `conflate` tell events apart by."""
+"""Keys: what events are told apart by."""
 
 from __future__ import annotations
 

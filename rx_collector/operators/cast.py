@@ -1,0 +1,87 @@
+"""cast: turn fields into values of another type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from rx_collector.config.options import Choice, MappingOf, option
+from rx_collector.event import encode_json
+from rx_collector.stream.operator import Stage, operator
+
+if TYPE_CHECKING:
+    from rx_collector.stream.code import SegmentCode
+
+__all__ = ["Cast"]
+
+
+def _int(value: Any) -> int:
+    """A whole number; a text may have a base (0x1f), a number no part behind the point."""
+    if isinstance(value, str):
+        text = value.strip().lower().lstrip("+-")
+        return int(value, 0) if text[:2] in ("0x", "0o", "0b") else int(value)
+    if isinstance(value, float) and not value.is_integer():
+        raise ValueError(f"{value!r} is not a whole number")
+    return int(value)
+
+
+def _boolean(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if value in (0, 1):
+        return bool(value)
+    if isinstance(value, str):
+        text = value.strip().lower()
+        if text in ("true", "yes", "on", "1"):
+            return True
+        if text in ("false", "no", "off", "0"):
+            return False
+    raise ValueError(f"{value!r} is not a boolean")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return encode_json(value).decode()
+
+
+_CASTS: dict[str, Callable[[Any], Any]] = {"int": _int, "float": float, "boolean": _boolean, "text": _text}
+
+
+@operator("cast", summary="Turn fields into values of another type.", example="cast: {pid: int, ratio: float}")
+@dataclass(frozen=True)
+class Cast(Stage):
+    """Turn fields into ``int``, ``float``, ``boolean`` or ``text``. One that is missing or null stays as it is.
+
+    A value that is none of its type rejects the event, unchanged.
+
+    >>> import rx_collector as rx
+    >>> from rx_collector import operators as op
+    >>> rx.runner("echo", "0x1f").pipe(op.cast({"message": "int"})).run().data
+    {'message': 31}
+    """
+
+    shorthand: ClassVar[str | None] = "types"
+    shorthand_only: ClassVar[bool] = True
+
+    types: Mapping[str, str] = option(MappingOf(Choice(*_CASTS), least=1), "The fields and their types.")
+
+    def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
+        casts = {name: _CASTS[kind] for name, kind in self.types.items()}
+
+        def cast(data: Any) -> dict[str, Any]:
+            if not isinstance(data, dict):
+                raise TypeError(f"the payload is not an object with fields but a {type(data).__name__}")
+            made: dict[str, Any] = {}
+            for name, convert in casts.items():
+                value = data.get(name)
+                if value is not None:
+                    try:
+                        made[name] = convert(value)
+                    except (ValueError, TypeError, OverflowError) as error:
+                        kind = self.types[name]
+                        raise ValueError(f"field {name!r} cannot become {kind}: {str(error)[:120]}") from None
+            return {**data, **made}
+
+        code.assign(f"{code.bind(cast, 'cast')}({code.data()})", is_dict=True, owned=True)

@@ -1,0 +1,116 @@
+"""encode and decode: base64, hex and URL forms of texts."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import quote, unquote_to_bytes
+
+from rx_collector.config.options import Choice, MappingOf, option
+from rx_collector.event import encode_json
+from rx_collector.stream.operator import Stage, operator
+
+if TYPE_CHECKING:
+    from rx_collector.stream.code import SegmentCode
+
+__all__ = ["Decode", "Encode"]
+
+_Codes = Mapping[str, Callable[[str], Any]]
+
+
+def _base64(text: str) -> bytes:
+    """Both alphabets, with or without padding and line ends."""
+    text = "".join(text.split()).translate({ord("-"): "+", ord("_"): "/"}).rstrip("=")
+    return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+
+
+def _hex(text: str) -> bytes:
+    return bytes.fromhex(text.strip().removeprefix("0x").replace(":", ""))
+
+
+def _text(read: Callable[[str], bytes]) -> Callable[[str], str]:
+    return lambda text: read(text).decode("utf-8", "replace")
+
+
+_ENCODERS: _Codes = {
+    "base64": lambda text: base64.b64encode(text.encode("utf-8", "surrogatepass")).decode(),
+    "hex": lambda text: text.encode("utf-8", "surrogatepass").hex(),
+    "url": lambda text: quote(text, safe="", errors="surrogatepass"),
+}
+_DECODERS: _Codes = {
+    "base64": _text(_base64),
+    "hex": _text(_hex),
+    "url": lambda text: unquote_to_bytes(text.replace("+", " ")).decode("utf-8", "replace"),
+}
+
+
+@dataclass(frozen=True)
+class _Codec(Stage):
+    codes: ClassVar[_Codes] = {}
+    shorthand: ClassVar[str | None] = "fields"
+    shorthand_only: ClassVar[bool] = True
+
+    fields: Mapping[str, str] = option(
+        MappingOf(Choice("base64", "hex", "url"), least=1), "The fields and the form of each."
+    )
+
+    def value(self, value: Any) -> str:
+        """Give the text of a value that is to be changed, or refuse it."""
+        raise NotImplementedError
+
+    def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
+        codes = {name: self.codes[form] for name, form in self.fields.items()}
+
+        def convert(data: Any) -> dict[str, Any]:
+            if not isinstance(data, dict):
+                raise TypeError(f"the payload is not an object with fields but a {type(data).__name__}")
+            made: dict[str, Any] = {}
+            for name, change in codes.items():
+                value = data.get(name)
+                if value is not None:
+                    try:
+                        made[name] = change(self.value(value))
+                    except (ValueError, TypeError, binascii.Error) as error:
+                        raise ValueError(f"field {name!r}, {self.fields[name]}: {str(error)[:120]}") from None
+            return {**data, **made}
+
+        code.assign(f"{code.bind(convert, 'convert')}({code.data()})", is_dict=True, owned=True)
+
+
+@operator("encode", summary="Write fields as base64, hex or URL text.", example="encode: {payload: base64}")
+@dataclass(frozen=True)
+class Encode(_Codec):
+    """Write the bytes (UTF-8) of fields as ``base64``, ``hex`` or percent-encoded ``url`` text.
+
+    A value that is no text is written as JSON first; one that is missing or null stays as it is.
+    """
+
+    codes: ClassVar[_Codes] = _ENCODERS
+
+    def value(self, value: Any) -> str:
+        return value if isinstance(value, str) else encode_json(value).decode()
+
+
+@operator("decode", summary="Read fields that are base64, hex or URL text.", example="decode: {payload: base64}")
+@dataclass(frozen=True)
+class Decode(_Codec):
+    """Read fields that hold ``base64`` (either alphabet), ``hex`` or percent-encoded ``url`` text.
+
+    Bytes that are not UTF-8 are repaired (U+FFFD). What does not have the form rejects the event; a field that is missing or
+    null stays as it is.
+
+    >>> import rx_collector as rx
+    >>> from rx_collector import operators as op
+    >>> rx.runner("echo", "aGVsbG8").pipe(op.decode({"message": "base64"})).run().data
+    {'message': 'hello'}
+    """
+
+    codes: ClassVar[_Codes] = _DECODERS
+
+    def value(self, value: Any) -> str:
+        if not isinstance(value, str):
+            raise TypeError(f"a text is wanted, not a {type(value).__name__}")
+        return value

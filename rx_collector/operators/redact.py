@@ -1,0 +1,154 @@
+"""redact: take secrets out of events."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from rx_collector.config.options import BOOLEAN, TEXT, Choice, Kind, ListOf, Scope, option
+from rx_collector.stream.operator import Stage, operator
+
+if TYPE_CHECKING:
+    from rx_collector.stream.code import SegmentCode
+
+__all__ = ["PATTERNS", "Redact"]
+
+# A group named `secret` is what is taken out; without one it is all that matches. Each is linear in the length of the text.
+_NAMES = r"(?:api[_-]?key|access[_-]?key|secret(?:[_-]?key)?|auth[_-]?token|access[_-]?token|token|passwd|password|pwd)"
+PATTERNS: Final[dict[str, str]] = {
+    "authorization": r"(?i)authorization[\"']?\s{0,4}[:=]\s{0,4}[\"']?(?:(?:basic|bearer|digest|token)\s{1,4})?"
+    r"(?P<secret>[^\s\"',;]{1,8192})",
+    "cookie": r"(?i)\b(?:set-)?cookie[\"']?\s{0,4}:\s{0,4}[\"']?(?P<secret>[^\r\n\"']{1,8192})",
+    "token": r"\b(?:eyJ[\w-]{8,4096}\.[\w-]{1,8192}(?:\.[\w-]{0,4096})?|gh[pousr]_\w{20,255}|github_pat_\w{20,255}"
+    r"|glpat-[\w-]{20,255}|xox[abeoprs]-[\w-]{10,255}|sk-[\w-]{20,255}|AKIA[0-9A-Z]{16}|ASIA[0-9A-Z]{16}"
+    r"|AIza[\w-]{35}|npm_\w{36}|pypi-[\w-]{50,255})(?![\w-])",
+    "key": r"-----BEGIN (?:[A-Z]{1,20} ){0,3}PRIVATE KEY-----(?P<secret>[^-]{1,65536})(?:-----END|\Z)"
+    rf"|(?i:{_NAMES}[\"']?\s{{0,4}}[=:]\s{{0,4}}[\"']?(?P<secret_2>[^\s\"'&,;]{{1,8192}}))",
+    "email": r"\b[A-Za-z0-9._%+-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24}\b",
+    "ip": r"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\d.]*\d)"
+    r"|(?<![\w:.])(?:(?:[0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}"
+    r"|(?:[0-9A-Fa-f]{1,4}:){1,6}(?::[0-9A-Fa-f]{1,4}){1,6}|(?:[0-9A-Fa-f]{1,4}:){1,7}:"
+    r"|::(?:[0-9A-Fa-f]{1,4}:){0,6}[0-9A-Fa-f]{1,4})(?![\w:])",
+}
+#: The value of a field with such a name is a secret as a whole.
+_SECRET_FIELD = re.compile(rf"(?i)^(?:.*[._-])?(?:{_NAMES}|authorization|cookie|set-cookie|private[_-]?key)$")
+_DEEPEST = 200
+
+
+class _PatternsKind(Kind):
+    wanted = "a regular expression"
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        if not isinstance(value, str):
+            return self._wanted(value, scope)
+        try:
+            pattern = re.compile(value)
+        except (re.error, OverflowError, RecursionError) as error:
+            return scope.wrong(f"not a regular expression: {error}")
+        if pattern.search("") is not None:
+            return scope.wrong("the expression matches an empty text, so it would match everywhere")
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string"}
+
+
+@operator(
+    "redact",
+    summary="Take secrets out of events: tokens, cookies, keys, addresses.",
+    example="redact: {patterns: [authorization, cookie, token, key], how: hash, salt: '${SALT:-pepper}'}",
+)
+@dataclass(frozen=True)
+class Redact(Stage):
+    """Take secrets out of all texts of a payload, names of fields and nested ones included; the event goes on without them.
+
+    `how` says what stands in their place: ``mask`` the text of `mask`; ``hash`` a short keyed hash, the same for the same
+    secret, so that events can still be told apart; ``drop`` nothing. The value of a field that is named as a secret
+    (``password``, ``api_key``, ``authorization`` …) is one as a whole with ``fields: true``. The line as it was read is
+    forgotten, so that no dead letter behind this has it; one of an operator before it may.
+
+    >>> import rx_collector as rx
+    >>> from rx_collector import operators as op
+    >>> rx.runner("echo", "GET / Authorization: Bearer abc123").pipe(op.redact()).run().data
+    {'message': 'GET / Authorization: Bearer [redacted]'}
+
+    Runs on the thread that brings the event and does not block.
+    """
+
+    shorthand: ClassVar[str | None] = "patterns"
+
+    patterns: Sequence[str] = option(
+        ListOf(Choice(*PATTERNS), single=True),
+        "What is taken out.",
+        ("authorization", "cookie", "token", "key"),
+        example="[authorization, email]",
+    )
+    also: Sequence[str] = option(
+        ListOf(_PatternsKind(), single=True),
+        "Regular expressions for more; a group named 'secret' is the part to take out.",
+        (),
+    )
+    fields: bool = option(BOOLEAN, "Whether values of fields named as secrets are taken out, too.", True)
+    how: str = option(Choice("mask", "hash", "drop"), "What stands in the place of a secret.", "mask")
+    mask: str = option(TEXT, "What stands there with how: mask.", "[redacted]")
+    salt: str | None = option(TEXT, "The key of the hash; without it short secrets can be guessed.", None)
+
+    def check(self, scope: Scope) -> None:
+        if self.how == "hash" and not self.salt:
+            scope.wrong("a hash needs a 'salt', or who knows the form of a secret can guess it")
+        if self.salt and len(self.salt.encode()) > 64:
+            scope.child("salt").wrong("a salt has 64 bytes at the most")
+
+    def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
+        code.assign(f"{code.bind(_Redaction(self), 'redacted')}({code.data()})")
+
+
+class _Redaction:
+    def __init__(self, spec: Redact) -> None:
+        self._patterns = [re.compile(text) for text in (*map(PATTERNS.__getitem__, spec.patterns), *spec.also)]
+        self._fields = spec.fields
+        self._replace: Callable[[str], str]
+        if spec.how == "hash":
+            key = (spec.salt or "").encode()
+            self._replace = lambda secret: hashlib.blake2b(
+                secret.encode("utf-8", "surrogatepass"), key=key, digest_size=8
+            ).hexdigest()
+        else:
+            text = spec.mask if spec.how == "mask" else ""
+            self._replace = lambda secret: text
+
+    def __call__(self, data: Any) -> Any:
+        return self._value(data, 0)
+
+    def _value(self, value: Any, depth: int) -> Any:
+        if value.__class__ is str:
+            return self._text(value)
+        if depth > _DEEPEST:
+            raise ValueError("the payload is nested too deeply to be looked through")
+        if isinstance(value, dict):
+            made = {}
+            for name, item in value.items():
+                secret = self._fields and item.__class__ is not bool and _SECRET_FIELD.match(name)
+                if secret and isinstance(item, str | int | float):
+                    made[self._text(name)] = self._replace(str(item))
+                else:
+                    made[self._text(name)] = self._value(item, depth + 1)
+            return made
+        if isinstance(value, list | tuple):
+            return [self._value(item, depth + 1) for item in value]
+        return value
+
+    def _text(self, text: str) -> str:
+        for pattern in self._patterns:
+            text = pattern.sub(self._match, text)
+        return text
+
+    def _match(self, match: re.Match[str]) -> str:
+        for group in ("secret", "secret_2"):
+            if group in match.re.groupindex and match[group] is not None:
+                start, end = match.start(group) - match.start(), match.end(group) - match.start()
+                return match[0][:start] + self._replace(match[group]) + match[0][end:]
+        return self._replace(match[0])

@@ -1,0 +1,92 @@
+"""sample: let pass a part of the events."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rx_collector.config.options import COUNT, RATE, ListOf, Scope, option
+from rx_collector.event import encode_json
+from rx_collector.expressions.option import EXPRESSION, Evaluation, fields_read
+from rx_collector.operators._state import Bounded
+from rx_collector.stream.operator import Stage, operator
+
+if TYPE_CHECKING:
+    from rx_collector.stream.code import SegmentCode
+
+__all__ = ["Sample"]
+
+
+@operator("sample", summary="Let pass a part of the events.", example="sample: {rate: 0.1, key: pid}")
+@dataclass(frozen=True)
+class Sample(Stage):
+    """Let pass a part of the events: by a `rate` from 0 to 1, or each n-th with `every`; filter the others.
+
+    Nothing is left to chance: with a key, `rate` keeps all events of some keys and none of the others, and the same ones
+    in every run; without a key the number of the line decides. With `every` each key is counted by itself, the first one
+    passes, and of more than `size` keys the one not seen for longest is forgotten (``evicted`` in the ledger).
+
+    Runs on the thread that brings the event and does not block.
+    """
+
+    rate: float | None = option(RATE, "Which part of the events passes.", None)
+    every: int | None = option(COUNT, "Of how many events one passes.", None)
+    key: Sequence[Evaluation] | None = option(
+        ListOf(EXPRESSION, single=True), "What is sampled as a whole (rate) or counted by itself (every).", None
+    )
+    size: int = option(COUNT, "How many keys are counted.", 10_000)
+
+    def check(self, scope: Scope) -> None:
+        if (self.rate is None) == (self.every is None):
+            scope.wrong("say 'rate' or 'every', one of them, for example {rate: 0.1}")
+        if self.every == 0:
+            scope.child("every").wrong("one of at least one passes")
+        if self.size == 0:
+            scope.child("size").wrong("at least one key has to be counted")
+
+    def needs(self) -> frozenset[str] | None:
+        return fields_read(*(self.key or ()))
+
+    def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
+        if self.rate is not None:
+            source, line = "origin" if code.envelope == "lines" else "event.origin", code.meta("line")
+            name = f"({source}.runner, {source}.incarnation, {line})"
+            key = code.key(self.key) if self.key else name
+            part = code.bind(_part_of, "part_of")
+            code.write(f"if {part}({key}) >= {self.rate!r}:")
+            code.indent()
+            code.lose()
+            code.dedent()
+            return
+        turns = code.state(lambda: _Turns(self.size, self.every or 1), "turns")
+        answer = code.temporary()
+        code.write(f"{answer} = {turns}.take({code.key(self.key or ())})")
+        code.write(f"if {answer} is not True:")
+        code.indent()
+        code.write(f"if {answer} is False:")
+        code.indent()
+        code.lose()
+        code.dedent()
+        code.write(f"{code.counter('evicted')} += 1")
+        code.dedent()
+
+
+def _part_of(key: Any) -> float:
+    """Give a number from 0 to 1 that looks random and is the same for the same key, in each run and on each machine."""
+    digest = hashlib.blake2b(key if isinstance(key, bytes) else encode_json(key), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+class _Turns:
+    def __init__(self, size: int, every: int) -> None:
+        self._every = every
+        self._counts: Bounded[int] = Bounded(size, int)
+
+    def take(self, key: Hashable) -> bool | None:
+        """True: it may pass; False: it may not; None: it may, and a key was forgotten for it."""
+        count = self._counts.get(key)
+        if self._counts.put(key, (count + 1) % self._every):
+            return None
+        return count == 0

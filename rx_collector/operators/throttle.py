@@ -1,0 +1,79 @@
+"""throttle: let pass no more than so many events in a time."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rx_collector.config.options import COUNT, DURATION, ListOf, Scope, option
+from rx_collector.expressions.option import EXPRESSION, Evaluation, fields_read
+from rx_collector.operators._state import Bounded
+from rx_collector.stream.operator import Stage, operator
+
+if TYPE_CHECKING:
+    from rx_collector.stream.code import SegmentCode
+
+__all__ = ["Throttle"]
+
+
+@operator(
+    "throttle",
+    summary="Let pass no more than so many events in a time.",
+    example="throttle: {count: 100, time: 1s, key: comm}",
+)
+@dataclass(frozen=True)
+class Throttle(Stage):
+    """Let pass at most `count` events at once, and `count` more in each `time`, for each key; filter the others.
+
+    A token bucket: it holds `count` tokens, each event takes one, and they come back evenly, all of them within `time`. Time
+    is when the events were read. Of more than `size` keys, the one not seen for longest is forgotten (``evicted`` in the
+    ledger), and begins with a full bucket again.
+
+    Runs on the thread that brings the event and does not block.
+    """
+
+    count: int = option(COUNT, "How many events.", example="100")
+    time: float = option(DURATION, "In which time.", 1.0)
+    key: Sequence[Evaluation] | None = option(
+        ListOf(EXPRESSION, single=True), "What has a limit of its own; all events share one unless said.", None
+    )
+    size: int = option(COUNT, "How many keys are remembered.", 10_000)
+
+    def check(self, scope: Scope) -> None:
+        for name in ("count", "time", "size"):
+            if getattr(self, name) == 0:
+                scope.child(name).wrong("it must be more than nothing")
+
+    def needs(self) -> frozenset[str] | None:
+        return fields_read(*(self.key or ()))
+
+    def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
+        buckets = code.state(lambda: _Buckets(self.size, self.count, self.time), "buckets")
+        answer = code.temporary()
+        code.write(f"{answer} = {buckets}.take({code.key(self.key or ())}, {code.observed()})")
+        code.write(f"if {answer} is not True:")
+        code.indent()
+        code.write(f"if {answer} is False:")
+        code.indent()
+        code.lose()
+        code.dedent()
+        code.write(f"{code.counter('evicted')} += 1")
+        code.dedent()
+
+
+class _Buckets:
+    def __init__(self, size: int, count: int, time: float) -> None:
+        self._count = count
+        self._per_nanosecond = count / (time * 1e9)
+        self._buckets: Bounded[tuple[float, int]] = Bounded(size, lambda: (float(count), 0))
+
+    def take(self, key: Hashable, now: int) -> bool | None:
+        """True: it may pass; False: it may not; None: it may, and a key was forgotten for it."""
+        tokens, then = self._buckets.get(key)
+        if then:
+            tokens = min(self._count, tokens + max(0, now - then) * self._per_nanosecond)
+        passes = tokens >= 1
+        if self._buckets.put(key, (tokens - passes, max(now, then))):
+            return None
+        return passes
