@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rx_collector.config.options import INVALID, Kind, Scope, plainly
@@ -12,7 +12,7 @@ from rx_collector.expressions.parse import Expression, parse_expression
 if TYPE_CHECKING:
     from rx_collector.event import Event
 
-__all__ = ["EXPRESSION", "LITERAL_EXPRESSION", "Evaluation", "fields_read"]
+__all__ = ["EXPRESSION", "KEYS", "LITERAL_EXPRESSION", "Evaluation", "fields_read"]
 
 #: What stands in an operator's option: a checked expression, or a user's function of the event.
 Evaluation = Expression | Callable[["Event"], Any]
@@ -66,5 +66,43 @@ class _ExpressionKind(Kind):
         return {"type": ["string", "number", "boolean", "null"] if self.literals else ["string", "number", "boolean"]}
 
 
+class _KeysKind(Kind):
+    """The expressions that events are told apart by, with the names that their values have as fields."""
+
+    wanted = "an expression, a list of them, or a mapping of names to expressions"
+    takes_text = True
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        if isinstance(value, Mapping):
+            if not value:
+                return scope.wrong("the mapping is empty")
+            keys = {str(name): EXPRESSION.convert(item, scope.child(str(name))) for name, item in value.items()}
+        else:
+            items = value if isinstance(value, list | tuple) else [value]
+            single = items is not value and not isinstance(value, tuple)
+            made = [EXPRESSION.convert(item, scope if single else scope.child(n)) for n, item in enumerate(items)]
+            if not made:
+                return scope.wrong("the list is empty")
+            keys = {_name_of(key): key for key in made}
+            if len(keys) < len(made) and INVALID not in made:
+                return scope.wrong("two of them have the same name; write a mapping of names to expressions")
+        return INVALID if any(key is INVALID for key in keys.values()) else keys
+
+    def schema(self) -> dict[str, Any]:
+        one = EXPRESSION.schema()
+        return {
+            "anyOf": [
+                one,
+                {"type": "array", "items": one, "minItems": 1},
+                {"type": "object", "additionalProperties": one, "minProperties": 1},
+            ]
+        }
+
+
+def _name_of(key: Any) -> str:
+    return key.text.strip() if isinstance(key, Expression) else str(getattr(key, "__name__", "key"))
+
+
+KEYS = _KeysKind()
 EXPRESSION = _ExpressionKind(literals=False)
 LITERAL_EXPRESSION = _ExpressionKind(literals=True)

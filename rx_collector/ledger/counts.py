@@ -26,6 +26,8 @@ class Node:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.place = ""  # where its operator stands in a file
+        self.warned = False  # whether the log has had a line about an event that was rejected here
         self.taken = 0  # "in" in reports; a keyword here
         self.out = 0
         self.filtered = 0

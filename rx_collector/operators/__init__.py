@@ -48,6 +48,7 @@ from rx_collector.operators.skip import Skip  # noqa: E402
 from rx_collector.operators.tap import Tap  # noqa: E402
 from rx_collector.operators.throttle import Throttle  # noqa: E402
 from rx_collector.operators.to import To  # noqa: E402
+from rx_collector.operators.window import Aggregated, Window  # noqa: E402
 from rx_collector.parsers import Format  # noqa: E402
 from rx_collector.sinks.base import Sink  # noqa: E402
 from rx_collector.sinks.retry import Retry  # noqa: E402
@@ -57,6 +58,7 @@ __all__ = [
     "BatchOperator",
     "Operator",
     "Stage",
+    "aggregate",
     "backpressure",
     "buffer",
     "cast",
@@ -85,6 +87,7 @@ __all__ = [
     "tap",
     "throttle",
     "to",
+    "window",
 ]
 
 
@@ -104,6 +107,8 @@ sample = Sample
 scan = Scan
 skip = Skip
 throttle = Throttle
+window = Window
+aggregate = Aggregated
 
 
 def parse(format: str | Format = "json", **options: Any) -> Parse:

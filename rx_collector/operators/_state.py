@@ -1,17 +1,23 @@
-"""What operators keep by key: never more keys than was declared, the one not used for longest gives way."""
+"""What operators that keep something share: values by key, and what becomes of an event that they cannot take."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
-__all__ = ["Bounded"]
+from loguru import logger
+
+from rx_collector.event import Event, rejected
+from rx_collector.ledger import Node
+from rx_collector.stream.flow import Context
+
+__all__ = ["Bounded", "reject"]
 
 V = TypeVar("V")
 
 
 class Bounded(Generic[V]):
-    """A value for each key, at most `most` of them.
+    """A value for each key, at most `most` of them; the key not used for longest gives way.
 
     >>> counts = Bounded(2, int)
     >>> for key in "abac":
@@ -51,3 +57,30 @@ class Bounded(Generic[V]):
             return False
         del values[next(iter(values))]
         return True
+
+
+def reject(error: Exception, event: Event, node: Node, context: Context) -> None:
+    """Make the dead letter of an event that an operator failed for. The operator has counted it already."""
+    error.__traceback__ = None
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if not node.warned:
+        node.warned = True
+        where = f"{node.name} ({node.place})" if node.place else node.name
+        logger.warning(
+            "{}, {}: {} (line {} of {}; more like this are counted, not logged)",
+            *(context.pipeline.name, where, said, event.line, event.runner),
+        )
+    context.reject(
+        rejected(
+            origin=event.origin,
+            line=event.line,
+            part=event.part,
+            raw=event.raw,
+            data=None if event.raw is not None else event.data,
+            operator=node.name,
+            reason=node.name.rpartition(" ")[2],
+            error=said,
+            place=node.place,
+            time_ns=event._time_ns,
+        )
+    )

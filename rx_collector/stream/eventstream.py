@@ -75,6 +75,8 @@ class EventStream(reactivex.Observable[Event]):
     def connect(self, observer: BatchObserver, context: Context) -> Connection:
         """Start it with an observer of batches (lists of `Event`). What goes wrong goes to ``observer.on_error``."""
         nodes = [Node(step.label) for step in self.steps]
+        for node, step in zip(nodes, self.steps, strict=True):
+            node.place = step.place
         with context.ledger.lock:
             context.pipeline.operators[0:0] = nodes
         if nodes:

@@ -1,0 +1,610 @@
+"""window and aggregate: one event of many, for each stretch of time and each key."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+from collections import deque
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import reduce
+from typing import Any
+
+from reactivex.abc import DisposableBase, SchedulerBase
+
+from rx_collector.config.options import COUNT, DURATION, INVALID, Choice, MappingOf, Scope, option
+from rx_collector.event import Event, format_time
+from rx_collector.expressions.aggregate import WINDOW_AGGREGATE, Aggregate
+from rx_collector.expressions.keys import hashable
+from rx_collector.expressions.option import KEYS, Evaluation
+from rx_collector.ledger import Node
+from rx_collector.operators._state import reject
+from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context
+from rx_collector.stream.operator import BatchOperator, operator
+
+__all__ = ["Aggregated", "Window"]
+
+_MOST_WINDOWS = 1000  # that one event may be in
+
+
+@dataclass(frozen=True)
+class _Grouping(BatchOperator):
+    def group_by(self) -> Mapping[str, Evaluation]:
+        """Give the keys by name."""
+        return {}
+
+    def aggregates(self) -> Mapping[str, Aggregate]:
+        """Give the aggregates by name."""
+        return {}
+
+    def check_names(self, scope: Scope) -> None:
+        """Refuse names that two values would have."""
+        for name in self.aggregates():
+            if name in self.group_by() or name in ("window_start", "window_end"):
+                scope.child("aggregate").child(name).wrong(f"there is a field {name!r} already", on_key=True)
+
+
+@operator(
+    "window",
+    summary="Make one event of those of a stretch of time, for each key.",
+    example="window: {every: 1m, by: comm, aggregate: {n: count(), total: sum(bytes)}}",
+)
+@dataclass(frozen=True)
+class Window(_Grouping):
+    """Make one event of those that came within a stretch of time, or of so many, for each key.
+
+    The kinds: ``every: 1m`` windows that follow each other, aligned to the clock; with ``slide: 10s`` one begins each ten
+    seconds, so that they overlap; ``session: 30s`` closes when nothing came for so long; ``count: 100`` after so many
+    events, with ``step: 10`` after each ten of them over the last hundred.
+
+    Time is when an event arrives (``time: arrival``, by the clock of the subscription), or the event's own (``time:
+    event``): then a window closes when an event comes that is later than its end by `lateness`, and what comes after that
+    is dropped as ``late``. Windows that are open at the end of the stream are closed and sent, before an error as well.
+
+    The payload has the keys, the aggregates, ``window_start`` and ``window_end`` (of a session or of so many events,
+    the times of its first and last); the envelope is that of the first event
+    in it, with the window's start in the id. At most `size` windows are open at once, over all keys: of more, the one that
+    got no event for longest is closed early, which the ledger notes as ``evicted``. An event for which a key or an
+    aggregate fails is rejected. What a window took in is `held` until it is closed, then `merged`.
+
+    >>> import rx_collector as rx
+    >>> from rx_collector import operators as op
+    >>> stream = rx.runner("seq", "6").pipe(op.window(count=3, aggregate={"sum": "sum(int(message))"}))
+    >>> [event["sum"] for event in stream.to_list().run()]
+    [6, 15]
+
+    Sends on the thread that brings the events, or that of the scheduler when the time is up. Disposing drops what is
+    held, counted.
+    """
+
+    aggregate: Mapping[str, Aggregate] = option(
+        MappingOf(WINDOW_AGGREGATE, least=1), "The fields of the new event.", example="{n: count()}"
+    )
+    by: Mapping[str, Evaluation] | None = option(KEYS, "The key: a window for each value of it.", None)
+    every: float | None = option(DURATION, "How long a window is.", None)
+    slide: float | None = option(DURATION, "How long after one window the next begins; at its end unless said.", None)
+    session: float | None = option(DURATION, "How long nothing may come until a window closes.", None)
+    count: int | None = option(COUNT, "How many events a window has.", None)
+    step: int | None = option(COUNT, "After how many events there is a window over the last 'count'.", None)
+    time: str = option(Choice("arrival", "event"), "Which time counts.", "arrival")
+    lateness: float = option(DURATION, "How late an event may come (time: event).", 0.0)
+    size: int = option(COUNT, "How many windows are open at once.", 10_000)
+
+    def group_by(self) -> Mapping[str, Evaluation]:
+        return self.by or {}
+
+    def aggregates(self) -> Mapping[str, Aggregate]:
+        return self.aggregate
+
+    def check(self, scope: Scope) -> None:
+        kinds = [name for name in ("every", "session", "count") if getattr(self, name) is not None]
+        if len(kinds) != 1:
+            scope.wrong("say one of 'every', 'session' and 'count', for example {every: 1m, aggregate: {n: count()}}")
+        for name in ("every", "slide", "session", "count", "step", "size"):
+            if getattr(self, name) == 0:
+                scope.child(name).wrong("it must be more than nothing")
+        if self.slide is not None and self.every is None:
+            scope.child("slide").wrong("'slide' goes with 'every'")
+        elif self.slide and self.every and not self.slide <= self.every <= self.slide * _MOST_WINDOWS:
+            scope.child("slide").wrong(f"an event can be in 1 to {_MOST_WINDOWS:,} windows")
+        if self.step is not None and self.count is None:
+            scope.child("step").wrong("'step' goes with 'count'")
+        elif self.step and self.count and self.count % self.step:
+            scope.child("step").wrong("a window has so many whole steps: 'count' must be a multiple of 'step'")
+        if self.count is not None and self.time == "event":
+            scope.child("time").wrong("a window of so many events has no time")
+        if self.lateness and self.time != "event":
+            scope.child("lateness").wrong("'lateness' goes with 'time: event'")
+        self.check_names(scope)
+
+    def attach(self, downstream: BatchObserver, context: Context, node: Node) -> BatchObserver:
+        if self.count is not None:
+            return _Counted(self, self.count, self.step or self.count, downstream, context, node)
+        if self.session is not None:
+            return _Sessions(self, self.session, downstream, context, node)
+        return _Tiles(self, self.every or 0.0, self.slide or self.every or 0.0, downstream, context, node)
+
+
+@operator(
+    "aggregate",
+    summary="Make one event of all events of a stream, for each key.",
+    example="aggregate: {by: comm, n: count(), total: sum(bytes)}",
+)
+@dataclass(frozen=True)
+class Aggregated(_Grouping):
+    """Make one event of all events of a stream, for each key, when the stream ends; a `window` without an end.
+
+    The aggregates stand beside ``by`` and ``size``, or in a mapping ``aggregate``. The payload has the keys and the
+    aggregates; the envelope is that of the first event of the key. Of more than `size` keys, the one that got no event for
+    longest is sent early, which the ledger notes as ``evicted``.
+
+    >>> import rx_collector as rx
+    >>> from rx_collector import operators as op
+    >>> rx.runner("seq", "4").pipe(op.aggregate({"n": "count()", "most": "max(int(message))"})).run().data
+    {'n': 4, 'most': 4}
+    """
+
+    aggregate: Mapping[str, Aggregate] = option(
+        MappingOf(WINDOW_AGGREGATE, least=1), "The fields of the new event.", example="{n: count()}"
+    )
+    by: Mapping[str, Evaluation] | None = option(KEYS, "The key: an event for each value of it.", None)
+    size: int = option(COUNT, "How many keys there can be.", 100_000)
+
+    @classmethod
+    def from_value(cls, value: Any, scope: Scope) -> Any:
+        if not isinstance(value, Mapping) or "aggregate" in value:
+            return super().from_value(value, scope)
+        kind = MappingOf(WINDOW_AGGREGATE, least=1)
+        options = {name: value[name] for name in ("by", "size") if name in value}
+        aggregate = kind.convert({name: item for name, item in value.items() if name not in options}, scope)
+        given = {
+            name: cls.options()[name].metadata["kind"].convert(item, scope.child(name))
+            for name, item in options.items()
+        }
+        if any(item is INVALID for item in (aggregate, *given.values())):
+            return INVALID
+        return cls._build({"aggregate": aggregate, **given}, scope)
+
+    @classmethod
+    def schema(cls) -> dict[str, Any]:
+        own = {name: option.metadata["kind"].schema() for name, option in cls.options().items() if name != "aggregate"}
+        short = {
+            "type": "object",
+            "properties": own,
+            "additionalProperties": WINDOW_AGGREGATE.schema(),
+            "not": {"required": ["aggregate"]},
+        }
+        return {"anyOf": [super().schema(), short]}
+
+    def group_by(self) -> Mapping[str, Evaluation]:
+        return self.by or {}
+
+    def aggregates(self) -> Mapping[str, Aggregate]:
+        return self.aggregate
+
+    def check(self, scope: Scope) -> None:
+        if self.size == 0:
+            scope.child("size").wrong("at least one key has to be remembered")
+        self.check_names(scope)
+
+    def attach(self, downstream: BatchObserver, context: Context, node: Node) -> BatchObserver:
+        return _Whole(self, downstream, context, node)
+
+
+#: Where a window is kept, and its start and end.
+_Place = tuple[Hashable, int, int]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _nanoseconds(clock: SchedulerBase) -> int:
+    now = clock.now  # some schedulers say UTC, others mean it
+    return ((now if now.tzinfo else now.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1) * 1000
+
+
+class _State:
+    """One open window of one key."""
+
+    __slots__ = ("closed", "end", "first", "keys", "order", "owned", "place", "start", "values")
+
+    def __init__(
+        self, place: Hashable, keys: tuple[Any, ...], start: int, end: int, first: Event, order: int = 0
+    ) -> None:
+        self.order = order  # in which it was opened
+        self.place = place  # under which it is kept
+        self.keys = keys
+        self.start = start
+        self.end = end  # when it closes, in nanoseconds
+        self.first = first
+        self.owned = 0  # events it stands for: each is owned by one window, the last to close of those it is in
+        self.values: list[Any] = []
+        self.closed = False
+
+
+class _Windows(Connection):
+    """What all kinds have in common: keys and values of events, what is held, timers, the end.
+
+    It works on the thread that brings the batches, and on the timer's when the time is up.
+    """
+
+    def __init__(self, spec: _Grouping, downstream: BatchObserver, context: Context, node: Node) -> None:
+        self._keys = list(spec.group_by().items())
+        self._aggregates = list(spec.aggregates().items())
+        self._functions = [aggregate.function for _, aggregate in self._aggregates]
+        self._most: int = spec.size  # type: ignore[attr-defined]
+        self._downstream = downstream
+        self._context = context
+        self._node = node
+        self._lock = threading.RLock()
+        self._states: dict[Hashable, _State] = {}  # in the order of their last event
+        self._order = itertools.count()
+        self._held = 0
+        self._out: list[Event] = []
+        self._merged = 0
+        self._evicted = 0
+        self._late = 0
+        self._ready: list[Event] = []
+        self._ended = False
+        self._disposed = False
+        node.held = lambda: self._held
+
+    # What the kinds differ in
+
+    def _take(self, event: Event, keys: tuple[Any, ...], values: list[Any]) -> bool:
+        """Take an event into its windows. False when it is too late for all of them."""
+        raise NotImplementedError
+
+    def _begin(self) -> None:
+        """Before a batch."""
+
+    def _settle(self) -> None:
+        """After a batch: set the timer for what is open."""
+
+    def _bounds(self, state: _State) -> tuple[int, int] | None:
+        """Give the start and the end that the new event names."""
+        return state.start, state.end
+
+    # Batches
+
+    def on_batch(self, batch: Batch) -> None:
+        assert isinstance(batch, list)
+        with self._lock:
+            self._begin()
+            rejections: list[tuple[Event, Exception]] = []
+            taken = 0
+            if not self._disposed and not self._ended:
+                evaluations = [evaluation for _, evaluation in self._keys]
+                aggregates = [aggregate for _, aggregate in self._aggregates]
+                for event in batch:
+                    try:
+                        keys = tuple([evaluation(event) for evaluation in evaluations])
+                        values = [aggregate.value(event) for aggregate in aggregates]
+                        late = not self._take(event, keys, values)
+                    except Exception as failure:
+                        rejections.append((event, failure))
+                        continue
+                    if late:
+                        self._late += 1
+                    else:
+                        taken += 1
+            self._account(len(batch), taken, len(rejections))
+            for event, error in rejections:
+                reject(error, event, self._node, self._context)
+            self._settle()
+            self._send()
+
+    def _account(self, came: int, taken: int, rejected: int) -> None:
+        """Say where everything is, in one step, so that the node balances at any moment."""
+        with self._context.ledger.lock:
+            node, out = self._node, len(self._out)
+            node.taken += came
+            node.rejected += rejected
+            if self._disposed:
+                node.dropped["disposed"] += came - rejected
+                return
+            if self._late:
+                node.dropped["late"] += self._late
+            self._held += taken - self._merged
+            node.merged += self._merged
+            node.made += out
+            node.out += out
+            if self._evicted:
+                node.notes["evicted"] += self._evicted
+            self._merged = self._late = self._evicted = 0
+            self._ready, self._out = self._out, []
+
+    def _send(self) -> None:
+        ready, self._ready = self._ready, []
+        if ready:
+            self._downstream.on_batch(ready)
+
+    # States
+
+    def _fold(self, places: list[_Place], keys: tuple[Any, ...], values: list[Any], event: Event) -> None:
+        """Take an event into some windows, the last of which owns it. Nothing of this can fail: see `Aggregate.value`."""
+        states = self._states
+        for place, start, end in places:
+            known = states.pop(place, None)
+            if known is None:
+                state = _State(place, keys, start, end, event, next(self._order))
+                state.values = [function.start() for function in self._functions]
+                self._opened(state)
+            else:
+                state = known
+            states[place] = state  # it is the one that got an event last now
+            state.values = [
+                function.step(now, value)
+                for function, now, value in zip(self._functions, state.values, values, strict=True)
+            ]
+        state.owned += 1
+        while len(states) > self._most:
+            self._evicted += 1
+            self._close(states[next(iter(states))])
+
+    def _opened(self, state: _State) -> None:
+        """A window was opened."""
+
+    def _close(self, state: _State) -> None:
+        """Make the event of a window."""
+        self._states.pop(state.place, None)
+        state.closed = True
+        self._merged += state.owned
+        payload = {name: value for (name, _), value in zip(self._keys, state.keys, strict=True)}
+        for (name, _), function, value in zip(self._aggregates, self._functions, state.values, strict=True):
+            payload[name] = function.result(value)
+        first, part = state.first, "+"
+        time_ns = first._time_ns
+        if (bounds := self._bounds(state)) is not None:
+            payload["window_start"], payload["window_end"] = format_time(bounds[0]), format_time(bounds[1])
+            part, time_ns = f"@{bounds[0]}", bounds[1]
+        self._out.append(Event(payload, None, first.origin, first.line, None, time_ns, first.part + part))
+
+    def _close_all(self) -> None:
+        for state in sorted(self._states.values(), key=lambda state: (state.end, state.order)):
+            self._close(state)
+
+    # The end
+
+    def _end(self) -> None:
+        if self._ended or self._disposed:
+            return
+        self._ended = True
+        self._close_all()
+        self._account(0, 0, 0)
+        self._send()
+
+    def stop(self) -> None:
+        """Nothing: it ends when what comes before it does."""
+
+    def dispose(self) -> None:
+        """Drop what is held, counted, and everything that still comes."""
+        # Without the lock, which may be held by a thread that waits further down: the ledger's own is enough here.
+        with self._context.ledger.lock:
+            if self._disposed:
+                return
+            self._disposed = True
+            self._node.dropped["disposed"] += self._held
+            self._held = 0
+
+    def on_error(self, error: Exception) -> None:
+        with self._lock:
+            self._end()
+            self._downstream.on_error(error)
+
+    def on_completed(self) -> None:
+        with self._lock:
+            self._end()
+            self._downstream.on_completed()
+
+
+class _Whole(_Windows):
+    """One window a key, to the end of the stream."""
+
+    def _take(self, event: Event, keys: tuple[Any, ...], values: list[Any]) -> bool:
+        self._fold([(hashable(keys), 0, 0)], keys, values, event)
+        return True
+
+    def _bounds(self, state: _State) -> tuple[int, int] | None:
+        return None
+
+
+class _Counted(_Windows):
+    """Windows of so many events of a key: one after the other, or after each `step` events one of the last `count`.
+
+    An open window has the events since the last step; with those of the steps before it makes the new event.
+    """
+
+    def __init__(self, spec: Window, count: int, step: int, *rest: Any) -> None:
+        super().__init__(spec, *rest)
+        self._step = step
+        self._steps = count // step
+        self._before: dict[Hashable, deque[_State]] = {}  # the steps before, by key, in the order of their last one
+
+    def _take(self, event: Event, keys: tuple[Any, ...], values: list[Any]) -> bool:
+        place = hashable(keys)
+        self._fold([(place, event.time_ns, 0)], keys, values, event)
+        state = self._states[place]
+        state.end = event.time_ns
+        if state.owned == self._step:
+            self._close(state)
+        return True
+
+    def _close(self, state: _State) -> None:
+        if self._steps > 1:
+            before = self._before.pop(state.place, None)
+            if before is None:
+                before = deque(maxlen=self._steps)
+            self._before[state.place] = before
+            if len(self._before) > self._most:
+                self._evicted += 1
+                del self._before[next(iter(self._before))]
+            before.append(state)
+            whole = _State(state.place, state.keys, before[0].start, state.end, before[0].first)
+            whole.owned = state.owned
+            whole.values = [
+                reduce(function.merge, (step.values[index] for step in before), function.start())
+                for index, function in enumerate(self._functions)
+            ]
+            state = whole
+        super()._close(state)
+
+
+class _Timed(_Windows):
+    """Windows that close at a time, by the clock of the subscription or by that of the events."""
+
+    def __init__(self, spec: Window, *rest: Any) -> None:
+        super().__init__(spec, *rest)
+        self._by_events = spec.time == "event"
+        self._lateness = round(spec.lateness * 1e9)
+        self._now = -(1 << 63)  # what the events have come to, less the lateness; or what the clock says
+        self._due: list[tuple[int, int, _State]] = []  # a heap; of a session that goes on, when it was to end before
+        self._timer: DisposableBase | None = None
+        self._timer_at = 0
+
+    def _moment(self, event: Event) -> int:
+        """Give the time that counts for an event, and close what it is the end of."""
+        if not self._by_events:
+            return self._now
+        moment = event.time_ns
+        if moment - self._lateness > self._now:
+            self._now = moment - self._lateness
+            self._close_due()
+        return moment
+
+    def _opened(self, state: _State) -> None:
+        heapq.heappush(self._due, (state.end, state.order, state))
+        if len(self._due) > 2 * len(self._states) + 1000:  # most were closed early
+            self._due = [entry for entry in self._due if not entry[2].closed]
+            heapq.heapify(self._due)
+
+    def _close_due(self) -> None:
+        due = self._due
+        while due and due[0][0] <= self._now:
+            end, order, state = heapq.heappop(due)
+            if state.closed:
+                continue
+            if state.end > end:  # a session that went on
+                heapq.heappush(due, (state.end, order, state))
+            else:
+                self._close(state)
+
+    # The clock
+
+    def _begin(self) -> None:
+        if not self._by_events:
+            self._now = _nanoseconds(self._context.clock())
+            self._close_due()
+
+    def _settle(self) -> None:
+        if self._by_events or self._disposed or self._ended:
+            return
+        while self._due and self._due[0][2].closed:
+            heapq.heappop(self._due)
+        if self._due and (self._timer is None or self._due[0][0] < self._timer_at):
+            self._cancel_timer()
+            clock = self._context.clock()
+            self._timer_at = self._due[0][0]
+            wait = timedelta(microseconds=-((_nanoseconds(clock) - self._timer_at) // 1000))
+            self._timer = clock.schedule_relative(max(timedelta(0), wait), self._on_time)
+
+    def _on_time(self, clock: SchedulerBase, state: Any = None) -> None:
+        with self._lock:
+            self._timer = None
+            if self._ended or self._disposed:
+                return
+            self._begin()
+            self._account(0, 0, 0)
+            self._settle()
+            self._send()
+
+    def _cancel_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.dispose()
+
+    def _end(self) -> None:
+        self._cancel_timer()
+        super()._end()
+
+    def dispose(self) -> None:
+        super().dispose()
+        self._cancel_timer()
+
+
+class _Tiles(_Timed):
+    """Windows of one length; they follow each other, or overlap."""
+
+    def __init__(self, spec: Window, every: float, slide: float, *rest: Any) -> None:
+        super().__init__(spec, *rest)
+        self._length = round(every * 1e9)
+        self._distance = round(slide * 1e9)
+        self._most = max(self._most, -(-self._length // self._distance))  # one event's windows have to find room
+
+    def _take(self, event: Event, keys: tuple[Any, ...], values: list[Any]) -> bool:
+        moment = self._moment(event)
+        start = moment - moment % self._distance
+        key = hashable(keys)
+        places: list[_Place] = []
+        while start + self._length > moment:
+            if start + self._length > self._now:
+                places.append(((start, key), start, start + self._length))
+            start -= self._distance
+        if not places:
+            return False
+        places.reverse()  # the last to close owns the event
+        self._fold(places, keys, values, event)
+        return True
+
+
+class _Sessions(_Timed):
+    """Windows that close when nothing came for a time. By the events' own time one may join two that were apart."""
+
+    def __init__(self, spec: Window, gap: float, *rest: Any) -> None:
+        super().__init__(spec, *rest)
+        self._gap = round(gap * 1e9)
+        self._of_key: dict[Hashable, list[_State]] = {}
+
+    def _take(self, event: Event, keys: tuple[Any, ...], values: list[Any]) -> bool:
+        moment = self._moment(event)
+        key = hashable(keys)
+        near = [s for s in self._of_key.get(key, ()) if s.start - self._gap < moment < s.end]
+        if not near and moment + self._gap <= self._now:
+            return False
+        place = self._join(near).place if near else (key, next(self._order))
+        self._fold([(place, moment, moment + self._gap)], keys, values, event)
+        if (state := self._states.get(place)) is not None:
+            state.start, state.end = min(state.start, moment), max(state.end, moment + self._gap)
+        return True
+
+    def _opened(self, state: _State) -> None:
+        super()._opened(state)
+        self._of_key.setdefault(hashable(state.keys), []).append(state)
+
+    def _join(self, sessions: list[_State]) -> _State:
+        """Make one of several, and give it."""
+        first, *others = sorted(sessions, key=lambda state: state.start)
+        for state in others:
+            first.values = [
+                function.merge(one, other)
+                for function, one, other in zip(self._functions, first.values, state.values, strict=True)
+            ]
+            first.owned += state.owned
+            first.end = max(first.end, state.end)
+            self._forget(state)
+            del self._states[state.place]
+            state.closed = True
+        return first
+
+    def _forget(self, state: _State) -> None:
+        sessions = self._of_key[hashable(state.keys)]
+        sessions.remove(state)
+        if not sessions:
+            del self._of_key[hashable(state.keys)]
+
+    def _bounds(self, state: _State) -> tuple[int, int] | None:
+        return state.start, state.end - self._gap
+
+    def _close(self, state: _State) -> None:
+        self._forget(state)
+        super()._close(state)
