@@ -27,6 +27,7 @@ from rx_collector.operators.codec import (  # noqa: E402
     Decode,
     Encode,
 )
+from rx_collector.operators.debounce import Debounce  # noqa: E402
 from rx_collector.operators.dedupe import Dedupe  # noqa: E402
 from rx_collector.operators.explode import Explode  # noqa: E402
 from rx_collector.operators.fields import Drop, Keep, Rename, Set  # noqa: E402
@@ -44,7 +45,9 @@ from rx_collector.operators.scan import (  # noqa: E402
     Diff,
     Scan,
 )
+from rx_collector.operators.silence import Heartbeat, Timeout  # noqa: E402
 from rx_collector.operators.skip import Skip  # noqa: E402
+from rx_collector.operators.sort import Sort  # noqa: E402
 from rx_collector.operators.tap import Tap  # noqa: E402
 from rx_collector.operators.throttle import Throttle  # noqa: E402
 from rx_collector.operators.to import To  # noqa: E402
@@ -63,6 +66,7 @@ __all__ = [
     "buffer",
     "cast",
     "coalesce",
+    "debounce",
     "decode",
     "dedupe",
     "diff",
@@ -72,6 +76,7 @@ __all__ = [
     "filter",
     "flat_map",
     "flatten",
+    "heartbeat",
     "keep",
     "limit",
     "log",
@@ -84,8 +89,10 @@ __all__ = [
     "scan",
     "set",
     "skip",
+    "sort",
     "tap",
     "throttle",
+    "timeout",
     "to",
     "window",
 ]
@@ -107,6 +114,10 @@ sample = Sample
 scan = Scan
 skip = Skip
 throttle = Throttle
+timeout = Timeout
+sort = Sort
+heartbeat = Heartbeat
+debounce = Debounce
 window = Window
 aggregate = Aggregated
 

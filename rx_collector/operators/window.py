@@ -8,11 +8,8 @@ import threading
 from collections import deque
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import reduce
 from typing import Any
-
-from reactivex.abc import DisposableBase, SchedulerBase
 
 from rx_collector.config.options import COUNT, DURATION, INVALID, Choice, MappingOf, Scope, option
 from rx_collector.event import Event, format_time
@@ -21,16 +18,17 @@ from rx_collector.expressions.keys import hashable
 from rx_collector.expressions.option import KEYS, Evaluation
 from rx_collector.ledger import Node
 from rx_collector.operators._state import reject
+from rx_collector.operators._timer import Timer
 from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context
 from rx_collector.stream.operator import BatchOperator, operator
 
-__all__ = ["Aggregated", "Window"]
+__all__ = ["Aggregated", "Grouping", "Sessions", "State", "Window"]
 
 _MOST_WINDOWS = 1000  # that one event may be in
 
 
 @dataclass(frozen=True)
-class _Grouping(BatchOperator):
+class Grouping(BatchOperator):
     def group_by(self) -> Mapping[str, Evaluation]:
         """Give the keys by name."""
         return {}
@@ -52,7 +50,7 @@ class _Grouping(BatchOperator):
     example="window: {every: 1m, by: comm, aggregate: {n: count(), total: sum(bytes)}}",
 )
 @dataclass(frozen=True)
-class Window(_Grouping):
+class Window(Grouping):
     """Make one event of those that came within a stretch of time, or of so many, for each key.
 
     The kinds: ``every: 1m`` windows that follow each other, aligned to the clock; with ``slide: 10s`` one begins each ten
@@ -122,9 +120,11 @@ class Window(_Grouping):
     def attach(self, downstream: BatchObserver, context: Context, node: Node) -> BatchObserver:
         if self.count is not None:
             return _Counted(self, self.count, self.step or self.count, downstream, context, node)
+        lateness = self.lateness if self.time == "event" else None
         if self.session is not None:
-            return _Sessions(self, self.session, downstream, context, node)
-        return _Tiles(self, self.every or 0.0, self.slide or self.every or 0.0, downstream, context, node)
+            return Sessions(self, self.session, downstream, context, node, lateness)
+        every = self.every or 0.0
+        return _Tiles(self, every, self.slide or every, lateness, downstream, context, node)
 
 
 @operator(
@@ -133,7 +133,7 @@ class Window(_Grouping):
     example="aggregate: {by: comm, n: count(), total: sum(bytes)}",
 )
 @dataclass(frozen=True)
-class Aggregated(_Grouping):
+class Aggregated(Grouping):
     """Make one event of all events of a stream, for each key, when the stream ends; a `window` without an end.
 
     The aggregates stand beside ``by`` and ``size``, or in a mapping ``aggregate``. The payload has the keys and the
@@ -195,15 +195,9 @@ class Aggregated(_Grouping):
 
 #: Where a window is kept, and its start and end.
 _Place = tuple[Hashable, int, int]
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def _nanoseconds(clock: SchedulerBase) -> int:
-    now = clock.now  # some schedulers say UTC, others mean it
-    return ((now if now.tzinfo else now.replace(tzinfo=UTC)) - _EPOCH) // timedelta(microseconds=1) * 1000
-
-
-class _State:
+class State:
     """One open window of one key."""
 
     __slots__ = ("closed", "end", "first", "keys", "order", "owned", "place", "start", "values")
@@ -228,7 +222,7 @@ class _Windows(Connection):
     It works on the thread that brings the batches, and on the timer's when the time is up.
     """
 
-    def __init__(self, spec: _Grouping, downstream: BatchObserver, context: Context, node: Node) -> None:
+    def __init__(self, spec: Grouping, downstream: BatchObserver, context: Context, node: Node) -> None:
         self._keys = list(spec.group_by().items())
         self._aggregates = list(spec.aggregates().items())
         self._functions = [aggregate.function for _, aggregate in self._aggregates]
@@ -237,7 +231,7 @@ class _Windows(Connection):
         self._context = context
         self._node = node
         self._lock = threading.RLock()
-        self._states: dict[Hashable, _State] = {}  # in the order of their last event
+        self._states: dict[Hashable, State] = {}  # in the order of their last event
         self._order = itertools.count()
         self._held = 0
         self._out: list[Event] = []
@@ -261,7 +255,7 @@ class _Windows(Connection):
     def _settle(self) -> None:
         """After a batch: set the timer for what is open."""
 
-    def _bounds(self, state: _State) -> tuple[int, int] | None:
+    def _bounds(self, state: State) -> tuple[int, int] | None:
         """Give the start and the end that the new event names."""
         return state.start, state.end
 
@@ -327,7 +321,7 @@ class _Windows(Connection):
         for place, start, end in places:
             known = states.pop(place, None)
             if known is None:
-                state = _State(place, keys, start, end, event, next(self._order))
+                state = State(place, keys, start, end, event, next(self._order))
                 state.values = [function.start() for function in self._functions]
                 self._opened(state)
             else:
@@ -342,14 +336,17 @@ class _Windows(Connection):
             self._evicted += 1
             self._close(states[next(iter(states))])
 
-    def _opened(self, state: _State) -> None:
+    def _opened(self, state: State) -> None:
         """A window was opened."""
 
-    def _close(self, state: _State) -> None:
+    def _close(self, state: State) -> None:
         """Make the event of a window."""
         self._states.pop(state.place, None)
         state.closed = True
         self._merged += state.owned
+        self._out.append(self._event_of(state))
+
+    def _event_of(self, state: State) -> Event:
         payload = {name: value for (name, _), value in zip(self._keys, state.keys, strict=True)}
         for (name, _), function, value in zip(self._aggregates, self._functions, state.values, strict=True):
             payload[name] = function.result(value)
@@ -358,7 +355,7 @@ class _Windows(Connection):
         if (bounds := self._bounds(state)) is not None:
             payload["window_start"], payload["window_end"] = format_time(bounds[0]), format_time(bounds[1])
             part, time_ns = f"@{bounds[0]}", bounds[1]
-        self._out.append(Event(payload, None, first.origin, first.line, None, time_ns, first.part + part))
+        return Event(payload, None, first.origin, first.line, None, time_ns, first.part + part)
 
     def _close_all(self) -> None:
         for state in sorted(self._states.values(), key=lambda state: (state.end, state.order)):
@@ -405,7 +402,7 @@ class _Whole(_Windows):
         self._fold([(hashable(keys), 0, 0)], keys, values, event)
         return True
 
-    def _bounds(self, state: _State) -> tuple[int, int] | None:
+    def _bounds(self, state: State) -> tuple[int, int] | None:
         return None
 
 
@@ -419,7 +416,7 @@ class _Counted(_Windows):
         super().__init__(spec, *rest)
         self._step = step
         self._steps = count // step
-        self._before: dict[Hashable, deque[_State]] = {}  # the steps before, by key, in the order of their last one
+        self._before: dict[Hashable, deque[State]] = {}  # the steps before, by key, in the order of their last one
 
     def _take(self, event: Event, keys: tuple[Any, ...], values: list[Any]) -> bool:
         place = hashable(keys)
@@ -430,7 +427,7 @@ class _Counted(_Windows):
             self._close(state)
         return True
 
-    def _close(self, state: _State) -> None:
+    def _close(self, state: State) -> None:
         if self._steps > 1:
             before = self._before.pop(state.place, None)
             if before is None:
@@ -440,7 +437,7 @@ class _Counted(_Windows):
                 self._evicted += 1
                 del self._before[next(iter(self._before))]
             before.append(state)
-            whole = _State(state.place, state.keys, before[0].start, state.end, before[0].first)
+            whole = State(state.place, state.keys, before[0].start, state.end, before[0].first)
             whole.owned = state.owned
             whole.values = [
                 reduce(function.merge, (step.values[index] for step in before), function.start())
@@ -453,14 +450,15 @@ class _Counted(_Windows):
 class _Timed(_Windows):
     """Windows that close at a time, by the clock of the subscription or by that of the events."""
 
-    def __init__(self, spec: Window, *rest: Any) -> None:
-        super().__init__(spec, *rest)
-        self._by_events = spec.time == "event"
-        self._lateness = round(spec.lateness * 1e9)
+    def __init__(
+        self, spec: Grouping, lateness: float | None, downstream: BatchObserver, context: Context, node: Node
+    ) -> None:
+        super().__init__(spec, downstream, context, node)
+        self._by_events = lateness is not None
+        self._lateness = round((lateness or 0) * 1e9)
         self._now = -(1 << 63)  # what the events have come to, less the lateness; or what the clock says
-        self._due: list[tuple[int, int, _State]] = []  # a heap; of a session that goes on, when it was to end before
-        self._timer: DisposableBase | None = None
-        self._timer_at = 0
+        self._due: list[tuple[int, int, State]] = []  # a heap; of a session that goes on, when it was to end before
+        self._timer = Timer(context, self._lock, self._on_time)
 
     def _moment(self, event: Event) -> int:
         """Give the time that counts for an event, and close what it is the end of."""
@@ -472,7 +470,7 @@ class _Timed(_Windows):
             self._close_due()
         return moment
 
-    def _opened(self, state: _State) -> None:
+    def _opened(self, state: State) -> None:
         heapq.heappush(self._due, (state.end, state.order, state))
         if len(self._due) > 2 * len(self._states) + 1000:  # most were closed early
             self._due = [entry for entry in self._due if not entry[2].closed]
@@ -493,7 +491,7 @@ class _Timed(_Windows):
 
     def _begin(self) -> None:
         if not self._by_events:
-            self._now = _nanoseconds(self._context.clock())
+            self._now = self._timer.now()
             self._close_due()
 
     def _settle(self) -> None:
@@ -501,42 +499,29 @@ class _Timed(_Windows):
             return
         while self._due and self._due[0][2].closed:
             heapq.heappop(self._due)
-        if self._due and (self._timer is None or self._due[0][0] < self._timer_at):
-            self._cancel_timer()
-            clock = self._context.clock()
-            self._timer_at = self._due[0][0]
-            wait = timedelta(microseconds=-((_nanoseconds(clock) - self._timer_at) // 1000))
-            self._timer = clock.schedule_relative(max(timedelta(0), wait), self._on_time)
+        if self._due:
+            self._timer.at(self._due[0][0])
 
-    def _on_time(self, clock: SchedulerBase, state: Any = None) -> None:
-        with self._lock:
-            self._timer = None
-            if self._ended or self._disposed:
-                return
-            self._begin()
-            self._account(0, 0, 0)
-            self._settle()
-            self._send()
-
-    def _cancel_timer(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.dispose()
+    def _on_time(self) -> None:
+        self._begin()
+        self._account(0, 0, 0)
+        self._settle()
+        self._send()
 
     def _end(self) -> None:
-        self._cancel_timer()
+        self._timer.close()
         super()._end()
 
     def dispose(self) -> None:
         super().dispose()
-        self._cancel_timer()
+        self._timer.close()
 
 
 class _Tiles(_Timed):
     """Windows of one length; they follow each other, or overlap."""
 
-    def __init__(self, spec: Window, every: float, slide: float, *rest: Any) -> None:
-        super().__init__(spec, *rest)
+    def __init__(self, spec: Window, every: float, slide: float, lateness: float | None, *rest: Any) -> None:
+        super().__init__(spec, lateness, *rest)
         self._length = round(every * 1e9)
         self._distance = round(slide * 1e9)
         self._most = max(self._most, -(-self._length // self._distance))  # one event's windows have to find room
@@ -557,13 +542,21 @@ class _Tiles(_Timed):
         return True
 
 
-class _Sessions(_Timed):
+class Sessions(_Timed):
     """Windows that close when nothing came for a time. By the events' own time one may join two that were apart."""
 
-    def __init__(self, spec: Window, gap: float, *rest: Any) -> None:
-        super().__init__(spec, *rest)
+    def __init__(
+        self,
+        spec: Grouping,
+        gap: float,
+        downstream: BatchObserver,
+        context: Context,
+        node: Node,
+        lateness: float | None = None,
+    ) -> None:
+        super().__init__(spec, lateness, downstream, context, node)
         self._gap = round(gap * 1e9)
-        self._of_key: dict[Hashable, list[_State]] = {}
+        self._of_key: dict[Hashable, list[State]] = {}
 
     def _take(self, event: Event, keys: tuple[Any, ...], values: list[Any]) -> bool:
         moment = self._moment(event)
@@ -577,11 +570,11 @@ class _Sessions(_Timed):
             state.start, state.end = min(state.start, moment), max(state.end, moment + self._gap)
         return True
 
-    def _opened(self, state: _State) -> None:
+    def _opened(self, state: State) -> None:
         super()._opened(state)
         self._of_key.setdefault(hashable(state.keys), []).append(state)
 
-    def _join(self, sessions: list[_State]) -> _State:
+    def _join(self, sessions: list[State]) -> State:
         """Make one of several, and give it."""
         first, *others = sorted(sessions, key=lambda state: state.start)
         for state in others:
@@ -596,15 +589,15 @@ class _Sessions(_Timed):
             state.closed = True
         return first
 
-    def _forget(self, state: _State) -> None:
+    def _forget(self, state: State) -> None:
         sessions = self._of_key[hashable(state.keys)]
         sessions.remove(state)
         if not sessions:
             del self._of_key[hashable(state.keys)]
 
-    def _bounds(self, state: _State) -> tuple[int, int] | None:
+    def _bounds(self, state: State) -> tuple[int, int] | None:
         return state.start, state.end - self._gap
 
-    def _close(self, state: _State) -> None:
+    def _close(self, state: State) -> None:
         self._forget(state)
         super()._close(state)

@@ -1,0 +1,163 @@
+"""sort: put events into the order of their times."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rx_collector.config.options import COUNT, DURATION, Choice, Scope, option
+from rx_collector.event import Event
+from rx_collector.ledger import Node
+from rx_collector.operators._timer import Timer
+from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context
+from rx_collector.stream.operator import BatchOperator, operator
+
+__all__ = ["Sort"]
+
+
+@operator("sort", summary="Put events into the order of their times.", example="sort: {lateness: 2s, size: 10_000}")
+@dataclass(frozen=True)
+class Sort(BatchOperator):
+    """Put events into the order of their own times, those of the same time into the order in which they came.
+
+    An event is sent when one came that is later by `lateness`, when it has waited so long, or at the end. What comes even
+    later passes out of order, noted as ``late`` in the ledger, or is dropped and counted with ``late: drop``. Of more than
+    `size` events that wait, the earliest is sent at once, noted as ``early``.
+
+    Sends on the thread that brings the events, or that of the scheduler of the subscription, whose clock it goes by.
+    Disposing drops what waits, counted.
+    """
+
+    shorthand: ClassVar[str | None] = "lateness"
+
+    lateness: float = option(DURATION, "How late an event may come.", example="2s")
+    size: int = option(COUNT, "How many events may wait.", 10_000)
+    late: str = option(Choice("pass", "drop"), "What becomes of an event that comes too late.", "pass")
+
+    def check(self, scope: Scope) -> None:
+        for name in ("lateness", "size"):
+            if getattr(self, name) == 0:
+                scope.child(name).wrong("it must be more than nothing")
+
+    def attach(self, downstream: BatchObserver, context: Context, node: Node) -> BatchObserver:
+        return _Sorter(self, downstream, context, node)
+
+
+class _Sorter(Connection):
+    def __init__(self, spec: Sort, downstream: BatchObserver, context: Context, node: Node) -> None:
+        self._lateness = round(spec.lateness * 1e9)
+        self._size = spec.size
+        self._drops = spec.late == "drop"
+        self._downstream = downstream
+        self._context = context
+        self._node = node
+        self._lock = threading.RLock()
+        self._timer = Timer(context, self._lock, self._on_time)
+        self._waiting: list[tuple[int, int, Event]] = []  # a heap: time, number, event
+        self._arrived: deque[tuple[int, int]] = deque()  # when it came, and the time up to which all is sent then
+        self._numbers = itertools.count()
+        self._latest = self._sent_to = -(1 << 63)
+        self._held = 0
+        self._disposed = False
+        node.held = lambda: self._held
+
+    def on_batch(self, batch: Batch) -> None:
+        assert isinstance(batch, list)
+        with self._lock:
+            waiting, dropped, late, early = self._waiting, 0, 0, 0
+            out: list[Event] = []
+            for event in batch if not self._disposed else ():
+                moment = event.time_ns
+                if moment < self._sent_to:
+                    if self._drops:
+                        dropped += 1
+                    else:
+                        late += 1
+                        out.append(event)
+                    continue
+                heapq.heappush(waiting, (moment, next(self._numbers), event))
+                if moment > self._latest:
+                    self._latest = moment
+                    out += self._up_to(moment - self._lateness)
+                if len(waiting) > self._size:
+                    early += 1
+                    out += self._up_to(waiting[0][0], most=1)
+            self._account(len(batch), out, dropped=dropped, late=late, early=early)
+            if waiting and not self._disposed:
+                now = self._timer.now()
+                self._arrived.append((now + self._lateness, self._latest))
+                self._timer.at(self._arrived[0][0])
+            self._send(out)
+
+    def _up_to(self, moment: int, most: int = 1 << 62) -> list[Event]:
+        """Take out what is no later than this."""
+        out: list[Event] = []
+        while self._waiting and self._waiting[0][0] <= moment and len(out) < most:
+            self._sent_to, _, event = heapq.heappop(self._waiting)
+            out.append(event)
+        return out
+
+    def _account(self, came: int, out: list[Event], *, dropped: int = 0, late: int = 0, early: int = 0) -> None:
+        with self._context.ledger.lock:
+            node = self._node
+            node.taken += came
+            if self._disposed:
+                node.dropped["disposed"] += came
+                out.clear()
+                return
+            node.out += len(out)
+            if dropped:
+                node.dropped["late"] += dropped
+            for name, count in (("late", late), ("early", early)):
+                if count:
+                    node.notes[name] += count
+            self._held = len(self._waiting)
+
+    def _send(self, out: list[Event]) -> None:
+        if out:
+            self._downstream.on_batch(out)
+
+    def _on_time(self) -> None:
+        now, moment = self._timer.now(), -(1 << 63)
+        while self._arrived and self._arrived[0][0] <= now:
+            moment = max(moment, self._arrived.popleft()[1])
+        out = self._up_to(moment)
+        self._account(0, out)
+        if not self._waiting:
+            self._arrived.clear()
+        if self._arrived:
+            self._timer.at(self._arrived[0][0])
+        self._send(out)
+
+    def _end(self) -> None:
+        self._timer.close()
+        out = self._up_to(1 << 63)
+        self._account(0, out)
+        self._send(out)
+
+    def stop(self) -> None:
+        """Nothing: it ends when what comes before it does."""
+
+    def dispose(self) -> None:
+        """Drop what waits, counted, and everything that still comes."""
+        # Without the lock, which may be held by a thread that waits further down: the ledger's own is enough here.
+        with self._context.ledger.lock:
+            if not self._disposed:
+                self._disposed = True
+                self._node.dropped["disposed"] += self._held
+                self._held = 0
+        self._timer.close()
+
+    def on_error(self, error: Exception) -> None:
+        with self._lock:
+            self._end()
+            self._downstream.on_error(error)
+
+    def on_completed(self) -> None:
+        with self._lock:
+            self._end()
+            self._downstream.on_completed()
