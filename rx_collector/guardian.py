@@ -13,11 +13,13 @@ import signal
 import subprocess
 from collections.abc import Callable
 
+from loguru import logger
+
 __all__ = ["Guardian"]
 
-# "? NAME" comes before a child is started, with what its standard output will be called in /proc; "+ GROUP" when it has
+# "? NAME" comes before a child is started, with what its standard error will be called in /proc; "+ GROUP" when it has
 # started; "- GROUP" before its number is given back. If the collector dies between the first two, the child is found by
-# its standard output. It may not have that yet, so it is looked for again for a second. "~ GROUP" is one whose input ends
+# its standard error. It may not have that yet, so it is looked for again for a second. "~ GROUP" is one whose input ends
 # with the collector, which gives it the chance to end well by itself.
 _SCRIPT = r"""
 trap '' INT TERM HUP QUIT PIPE TSTP
@@ -38,7 +40,7 @@ for group in $groups; do kill -s KILL -- "-$group" 2>/dev/null; done
 for group in $late; do kill -s KILL -- "-$group" 2>/dev/null; done
 [ -n "$starting" ] || exit 0
 for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-    for link in /proc/[0-9]*/fd/1; do
+    for link in /proc/[0-9]*/fd/2; do
         [ "$(readlink "$link" 2>/dev/null)" = "$starting" ] || continue
         pid=${link#/proc/} pid=${pid%%/*}
         kill -s KILL -- "-$pid" "$pid" 2>/dev/null
@@ -52,16 +54,21 @@ class Guardian:
     """A guardian process, seen from the collector. All calls come from one thread and never block.
 
     A guardian that was killed, or that does not read, is replaced by a new one that is told everything again. `watch`
-    calls back when a descriptor can be read, `unwatch` ends that; without them its death is noticed at the next call.
+    calls back when a descriptor can be read, `unwatch` ends that, `later` calls back after so many seconds; without them its
+    death is noticed at the next call.
     """
+
+    _MARKS = "+~"
 
     def __init__(
         self,
         watch: Callable[[int, Callable[[], None]], None] = lambda descriptor, action: None,
         unwatch: Callable[[int], None] = lambda descriptor: None,
+        later: Callable[[float, Callable[[], None]], object] = lambda seconds, action: None,
     ) -> None:
         self._watch = watch
         self._unwatch = unwatch
+        self._later = later
         self._pidfd = -1
         self._groups: dict[int, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
@@ -73,7 +80,7 @@ class Guardian:
         return self._process.pid if self._process is not None else None
 
     def starting(self, name: str) -> None:
-        """A child will be started whose standard output is called `name` (``pipe:[1234]``) in /proc."""
+        """A child will be started whose standard error is called `name` (``pipe:[1234]``) in /proc."""
         self._tell(f"? {name}\n")
 
     def started(self, group: int, *, ends_by_itself: bool = False) -> None:
@@ -100,13 +107,16 @@ class Guardian:
         """In a process that was forked off: the guardian is the parent's; do not hold its pipe open."""
         if self._process is not None:
             os.close(self._pipe)
-            os.close(self._pidfd)
+            if self._pidfd >= 0:
+                os.close(self._pidfd)
             self._process.returncode = 0  # it is not ours to wait for
         self._process, self._pipe, self._pidfd, self._groups = None, -1, -1, {}
 
     def _tell(self, line: str) -> None:
         if self._process is None:
             self._start()
+            if line[0] in self._MARKS:
+                return  # it was told so with all the others
         try:
             os.write(self._pipe, line.encode())
         except (BrokenPipeError, BlockingIOError):
@@ -133,22 +143,40 @@ class Guardian:
             os.close(reading)
         os.set_blocking(writing, False)
         self._pipe = writing
-        self._pidfd = os.pidfd_open(self._process.pid)
-        self._watch(self._pidfd, self.replace)
+        try:
+            self._pidfd = os.pidfd_open(self._process.pid)
+            self._watch(self._pidfd, self._died)
+        except BaseException:
+            self._process.kill()
+            self._end()
+            raise
+        if self._groups:
+            os.write(self._pipe, "".join(f"{mark} {group}\n" for group, mark in self._groups.items()).encode())
 
     def replace(self) -> None:
         """Start a new one, which is told what the old one knew. The old one must be dead before its pipe ends."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
-        self._end()
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+            self._end()
         self._start()
-        os.write(self._pipe, "".join(f"{mark} {group}\n" for group, mark in self._groups.items()).encode())
+
+    def _died(self) -> None:
+        """It was killed, or could not be replaced the last time."""
+        try:
+            if self._groups:
+                self.replace()
+            elif self._process is not None:
+                self._end()
+        except OSError as error:
+            logger.error("the guardian cannot be replaced just now: {}", error)
+            self._later(1.0, self._died)
 
     def _end(self) -> None:
         assert self._process is not None
-        self._unwatch(self._pidfd)
-        os.close(self._pidfd)
+        if self._pidfd >= 0:
+            self._unwatch(self._pidfd)
+            os.close(self._pidfd)
         os.close(self._pipe)
         self._process.wait()
         self._process, self._pipe, self._pidfd = None, -1, -1

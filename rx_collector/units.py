@@ -29,23 +29,32 @@ _SIZE = re.compile(rf"{_PART}({'|'.join(_BYTES)})")
 _COUNT = re.compile(r"\d+(?:_\d+)*")
 
 
+_LONGEST = 100 * 365.25 * 86_400
+
+
 def parse_duration(value: object) -> float:
     """Give the seconds of ``250ms``, ``5s``, ``1m``, ``1h30m``; a plain number is seconds already.
 
     >>> parse_duration("1m30s"), parse_duration("250ms"), parse_duration(2)
     (90.0, 0.25, 2.0)
 
-    Raises ValueError for anything else, and for a negative or infinite number.
+    Raises ValueError for anything else, for a negative number, and for one longer than a hundred years.
     """
     if isinstance(value, bool):
         raise ValueError("a duration such as 5s is wanted here")
+    seconds: float | None = None
+    text = str(value).strip()
     if isinstance(value, int | float):
         if not 0 <= value < float("inf"):
             raise ValueError("a duration cannot be negative or infinite")
-        return float(value)
-    text = str(value).strip()
-    if isinstance(value, str) and _DURATION.fullmatch(text):
-        return sum(float(number.replace("_", "")) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
+        seconds = value
+    elif isinstance(value, str) and _DURATION.fullmatch(text):
+        parts = _DURATION_PART.findall(text)
+        seconds = sum(float(number.replace("_", "")) * _SECONDS[unit] for number, unit in parts)
+    if seconds is not None:
+        if seconds > _LONGEST:
+            raise ValueError("a duration cannot be longer than a hundred years")
+        return float(seconds)
     raise ValueError(f"{text!r} is not a duration; write 250ms, 5s, 1m or 1h30m")
 
 

@@ -6,7 +6,10 @@ import os
 import select
 import threading
 
-__all__ = ["Waker"]
+__all__ = ["LONGEST_WAIT", "Waker"]
+
+#: The longest sleep at once, in seconds: poll(2) counts milliseconds in 32 bits. Who waits for longer sleeps again.
+LONGEST_WAIT = 86_400.0
 
 
 class Waker:
@@ -17,6 +20,8 @@ class Waker:
     """
 
     def __init__(self) -> None:
+        self._descriptor = -1
+        self._signals = (-1, -1)
         # It keeps `set` from writing to a descriptor that `close` has given back and somebody else has got. A handler may
         # run while its own thread holds it, so it is a reentrant one.
         self._lock = threading.RLock()
@@ -31,9 +36,19 @@ class Waker:
                 os.eventfd_write(self._descriptor, 1)
 
     def wait(self, timeout: float | None) -> None:
-        """Sleep until `set` was called, at most `timeout` seconds. For one thread."""
-        if self._poll.poll(None if timeout is None else max(0.0, timeout) * 1000):
+        """Sleep until `set` was called, at most `timeout` seconds and at most a day. For one thread."""
+        if self._poll.poll(None if timeout is None else min(max(0.0, timeout), LONGEST_WAIT) * 1000):
             self.clear()
+
+    def for_signals(self) -> int:
+        """Give a descriptor for `signal.set_wakeup_fd`: a signal then ends a `wait`, whenever it comes.
+
+        Without it one that arrives just before the thread goes to sleep is handled when something else wakes it up.
+        """
+        if self._signals == (-1, -1):
+            self._signals = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+            self._poll.register(self._signals[0], select.POLLIN)
+        return self._signals[1]
 
     def fileno(self) -> int:
         """Give the descriptor, for a poll that waits for more than this."""
@@ -45,12 +60,24 @@ class Waker:
             os.eventfd_read(self._descriptor)
         except BlockingIOError:
             pass
+        if self._signals[0] >= 0:
+            try:
+                os.read(self._signals[0], 4096)
+            except BlockingIOError:
+                pass
+
+    def forked(self) -> None:
+        """Close it in a process that was forked off, where another thread's lock is held for ever."""
+        self._lock = threading.RLock()
+        self.close()
 
     def close(self) -> None:
         """Release it; once is enough."""
         with self._lock:
             descriptor, self._descriptor = self._descriptor, -1
-            if descriptor >= 0:
-                os.close(descriptor)
+            signals, self._signals = self._signals, (-1, -1)
+            for one in (descriptor, *signals):
+                if one >= 0:
+                    os.close(one)
 
     __del__ = close

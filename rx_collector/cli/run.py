@@ -172,9 +172,11 @@ def _signals(collector: Collector) -> Iterator[None]:
         else:
             collector.abort()
 
+    wakeup = signal.set_wakeup_fd(collector.signals(), warn_on_full_buffer=False)
     old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
+        signal.set_wakeup_fd(wakeup)
         for number, handler in old.items():
             signal.signal(number, handler)

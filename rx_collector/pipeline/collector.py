@@ -18,7 +18,7 @@ from rx_collector.pipeline.project import Project, lifecycle_of
 from rx_collector.pipeline.spec import PipelineSpec
 from rx_collector.runners.feed import Feed
 from rx_collector.runners.reader import Reader
-from rx_collector.runners.source import RunnerSource
+from rx_collector.runners.source import RunnerSource, Unstarted
 from rx_collector.sinks.stdin import Stdin
 from rx_collector.stream.eventstream import EventStream, new_run
 from rx_collector.stream.flow import Batch, Connection, Context
@@ -99,7 +99,7 @@ class Collector:
         self._hubs: dict[str, Hub] = {}  # of runners, of their lifecycle events, and of pipelines
         self._feeds: dict[str, Feed] = {}  # of the runners that a sink writes to
         self._fed_until: dict[str, float] = {}  # when they are stopped if the end of their input does not, monotonic
-        self._readers: dict[str, Reader] = {}  # of the runners that were started
+        self._readers: dict[str, Reader | Unstarted] = {}  # of the runners that were started
 
     def stop(self, reason: str = "") -> None:
         """Ask the runners to end; what they have printed is still delivered. `reason` is logged."""
@@ -111,6 +111,10 @@ class Collector:
         """End at once: kill the children, drop what waits."""
         self._aborted = self._stopping = True
         self._news.set()
+
+    def signals(self) -> int:
+        """Give a descriptor for `signal.set_wakeup_fd`, so that no signal handled on the thread of `run` is late."""
+        return self._news.for_signals()
 
     def report(self, exit_code: int = 0, *, errors: Sequence[str] = (), final: bool = False) -> Report:
         """Give the balance sheet as of now. `errors` says in words what went wrong."""
@@ -137,7 +141,15 @@ class Collector:
                 self._close_branches()
                 raise
             self.started = time.monotonic()
-            self._start()
+            try:
+                self._start()
+            except BaseException:
+                self._aborted = True
+                for reader in self._readers.values():
+                    reader.dispose()
+                    reader.kill()
+                self._close_branches()
+                raise
             deadline = None if lasting is None else self.started + lasting
             self._watch(deadline, patience, tick, interval)
             return self._finish()

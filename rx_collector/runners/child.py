@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import resource
 import signal
 import subprocess
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from loguru import logger
 
 from rx_collector.errors import ProcessError
 from rx_collector.runners.descriptors import give_back, make_room
-from rx_collector.runners.framing import LineFramer, Refused
+from rx_collector.runners.framing import LineFramer, Refused, Row, Transcoder
 from rx_collector.runners.launch import launch
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.units import format_duration
@@ -27,8 +29,10 @@ if TYPE_CHECKING:
 __all__ = ["Child"]
 
 _STDERR_READ = 1 << 16
+_STDERR_LOGGED = 1 << 11  # bytes at once when each line is logged, which takes time that other children wait for
+_LAST_STDERR = 1 << 20  # the most that is still read when the child is gone: more than a pipe holds
 _TAIL_LINES, _TAIL_WIDTH = 20, 500
-_LAST_LOOK = 0.02  # seconds between looks at what is left of the group
+_FIRST_LOOK, _LATER_LOOK = 0.02, 0.2  # seconds between looks at what is left of the group
 
 
 class Child:
@@ -39,7 +43,7 @@ class Child:
     """
 
     def __init__(
-        self, owner: Supervisor, name: str, spec: RunnerSpec, on_stderr: Callable[[list[str]], None], *, fed: bool
+        self, owner: Supervisor, name: str, spec: RunnerSpec, on_stderr: Callable[[list[Row]], None], *, fed: bool
     ) -> None:
         self.name = name
         self.spec = spec
@@ -49,8 +53,9 @@ class Child:
         self.stdin = -1
         self.code: int | None = None
         self.signal: int | None = None
-        #: User and system seconds of processor time, and the largest resident memory in bytes, when it has ended.
-        self.usage: tuple[float, float, int] = (0.0, 0.0, 0)
+        #: User and system seconds of processor time, and the largest resident memory in bytes, when it has ended. The
+        #: kernel counts the memory that this process had when it started the child; None when it never had more.
+        self.usage: tuple[float, float, int | None] = (0.0, 0.0, None)
         self.started = time.monotonic()
         self.ended: float | None = None
         self.exited = threading.Event()
@@ -65,12 +70,15 @@ class Child:
         self._fed = fed
         self._owner = owner
         self._on_stderr = on_stderr
+        self._stderr_encoding = Transcoder(spec.encoding) if spec.encoding != "utf-8" else None
         self._process: subprocess.Popen[bytes] | None = None
         self._pidfd = -1
         self._stderr = -1
-        self._stderr_lines = LineFramer(spec.max_line, truncate=True)
+        self._stderr_lines = LineFramer(spec.max_line, truncate=spec.stderr != "events" or spec.overlong == "truncate")
         self._output_ended = False
         self._reaped = False
+        self._killed = False  # it was asked to end at once
+        self._inherited_rss = 0
         self._timer: Timer | None = None
 
     @property
@@ -101,6 +109,7 @@ class Child:
         except ProcessError:
             guardian.not_started()
             raise
+        self._inherited_rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         self._process, self.pid = launched.process, launched.process.pid
         self.stdout, self.stdin, self._stderr = launched.stdout, launched.stdin, launched.stderr
         guardian.started(self.pid)
@@ -144,6 +153,7 @@ class Child:
 
     def _kill(self) -> None:
         if not self.exited.is_set():
+            self._killed = True
             self.stop_reason = self.stop_reason or ""
             self._climb([(signal.SIGKILL, self.spec.stop.kill_grace)])
 
@@ -172,7 +182,7 @@ class Child:
 
     def _signal_group(self, number: signal.Signals) -> bool:
         """Send a signal to all of the group. False when there is nobody left in it."""
-        # The number cannot be somebody else's: the leader is not reaped yet, or a member of the group holds it.
+        # The number is nobody else's: the leader is not reaped yet, or was a moment ago, or a member of the group holds it.
         try:
             os.killpg(self.pid, number)
         except ProcessLookupError:
@@ -252,7 +262,8 @@ class Child:
         with contextlib.suppress(ChildProcessError):
             _, status, usage = os.wait4(self.pid, 0)  # it is a zombie already, so this does not wait
             process.returncode = os.waitstatus_to_exitcode(status)
-            self.usage = (usage.ru_utime, usage.ru_stime, usage.ru_maxrss * 1024)
+            memory = usage.ru_maxrss * 1024 if usage.ru_maxrss > self._inherited_rss else None
+            self.usage = (usage.ru_utime, usage.ru_stime, memory)
         if process.returncode is None:
             process.returncode = 0  # somebody else has reaped it; subprocess need not try
         os.close(self._pidfd)
@@ -265,17 +276,26 @@ class Child:
             return
         self._signal_group(signal.SIGCONT)
         now = time.monotonic()
-        killed_at = now + self.spec.stop.terminate_grace
+        grace = self.spec.stop.terminate_grace
+        killed_at = now + grace
         given_up_at = killed_at + self.spec.stop.kill_grace
+        waits = itertools.chain([_FIRST_LOOK] * 10, itertools.repeat(_LATER_LOOK))
 
         def look() -> None:
             now = time.monotonic()
-            if now >= killed_at:
-                self._signal_group(signal.SIGKILL)
-            if now < given_up_at and self._has_company():
-                self._owner.call_later(_LAST_LOOK, look)
-            else:
+            if now >= given_up_at or not self._has_company():
                 self._be_over()
+                return
+            wait = next(waits)
+            if self._killed or now >= killed_at:
+                if not self._killed and self.missed is None:
+                    after = f"within {format_duration(grace)} after SIGTERM"
+                    self.missed = f"left processes that did not end {after} and were killed"
+                self._signal_group(signal.SIGKILL)
+                wait = _FIRST_LOOK
+            else:
+                wait = min(wait, killed_at - now)
+            self._owner.call_later(wait, look)
 
         look()
 
@@ -293,9 +313,11 @@ class Child:
     # Standard error
 
     def _on_stderr_ready(self, last: bool = False) -> None:
-        while self._stderr >= 0:
+        size = _STDERR_LOGGED if self.spec.stderr == "log" and not last else _STDERR_READ
+        left = _LAST_STDERR  # somebody outside the group may go on writing for ever
+        while self._stderr >= 0 and left > 0:
             try:
-                chunk = os.read(self._stderr, _STDERR_READ)
+                chunk = os.read(self._stderr, size)
             except BlockingIOError:
                 break
             except OSError:
@@ -303,7 +325,10 @@ class Child:
             if not chunk:
                 self._close_stderr()
                 return
-            self._take_stderr(self._stderr_lines.feed(chunk))
+            left -= len(chunk)
+            if self._stderr_encoding is not None:
+                chunk = self._stderr_encoding.feed(chunk)
+            self._take_stderr(self._stderr_lines.feed(chunk) if chunk else [])
             if not last:
                 return  # others have their turn, too; the selector comes back
         if last:
@@ -313,10 +338,13 @@ class Child:
         self._owner.unwatch(self._stderr)
         os.close(self._stderr)
         self._stderr = -1
-        self._take_stderr(self._stderr_lines.end())
+        rest = self._stderr_encoding.feed(b"", final=True) if self._stderr_encoding is not None else b""
+        self._take_stderr([*(self._stderr_lines.feed(rest) if rest else []), *self._stderr_lines.end()])
 
-    def _take_stderr(self, rows: list[Any]) -> None:
-        texts = [line.decode("utf-8", "replace") for row in rows if not isinstance(row, Refused) for line in row]
-        if texts:
-            self.stderr_tail.extend(text[:_TAIL_WIDTH] for text in texts[-_TAIL_LINES:])
-            self._on_stderr(texts)
+    def _take_stderr(self, rows: list[Row]) -> None:
+        if not rows:
+            return
+        lines = [line for row in rows if not isinstance(row, Refused) for line in row]
+        tail = [line[: 4 * _TAIL_WIDTH].decode("utf-8", "replace")[:_TAIL_WIDTH] for line in lines[-_TAIL_LINES:]]
+        self.stderr_tail.extend(tail)
+        self._on_stderr(rows)

@@ -337,11 +337,16 @@ class Transcoder:
 
     def __init__(self, encoding: str) -> None:
         self.replaced = 0
+        self._encoding = encoding
         self._decode = codecs.getincrementaldecoder(encoding)(errors="replace").decode
 
     def feed(self, chunk: bytes, *, final: bool = False) -> bytes:
         """Give the chunk in UTF-8, but for a character that it does not end."""
-        text = self._decode(chunk, final)
+        try:
+            text = self._decode(chunk, final)
+        except UnicodeError:  # UTF-16 or UTF-32 without a mark that says the order of its bytes
+            self._decode = codecs.getincrementaldecoder(f"{self._encoding}-le")(errors="replace").decode
+            text = self._decode(chunk, final)
         self.replaced += text.count("\ufffd")
         return text.encode("utf-8", "replace")
 

@@ -21,7 +21,7 @@ from rx_collector.runners.outlet import Outlet
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.runners.supervisor import supervisor
 from rx_collector.units import format_duration
-from rx_collector.waker import Waker
+from rx_collector.waker import LONGEST_WAIT, Waker
 
 __all__ = ["Incarnation"]
 
@@ -47,7 +47,8 @@ class Incarnation:
         self._outlet = outlet
         self._loss = loss
         self._waker = waker
-        self._stderr: deque[str] = deque()
+        self._stderr: deque[Row] = deque()
+        self._stderr_waiting = 0  # lines in it
         self._lost_on_stderr = 0
         self._lock = threading.Lock()  # for what the supervisor's thread and the reader's both change
         self._ready_line = spec.ready.line.search if spec.ready is not None else None
@@ -71,7 +72,8 @@ class Incarnation:
         timer = None
         if spec.timeout is not None:  # not one of ours: it must end a child whose output nobody takes, too
             reason = f"took longer than {format_duration(spec.timeout)} and was stopped"
-            timer = supervisor.call_later(spec.timeout, lambda: child.stop(reason))
+            # Of one that has ended by itself only others hold the output; how long they may is the linger's affair.
+            timer = supervisor.call_later(spec.timeout, lambda: child.stop(reason) if child.running else None)
         poll = select.poll()
         poll.register(self._waker, select.POLLIN)
         try:
@@ -122,11 +124,16 @@ class Incarnation:
         frames = framer(spec.framing, spec.max_line, truncate=spec.overlong == "truncate")
         transcoder = Transcoder(spec.encoding) if spec.encoding != "utf-8" else None
         number = 0
+        left = _PIPE_SIZE  # that is still read when it is abandoned: who holds the pipe may write for ever
         self._last = time.monotonic()
         while not outlet.closed:
             try:
-                chunk = os.read(descriptor, _READ_SIZE)
+                chunk = os.read(descriptor, _READ_SIZE) if left > 0 else None
             except BlockingIOError:
+                chunk = None
+            except OSError:
+                chunk = b""  # a pty whose other side is closed
+            if chunk is None:
                 if child.abandoned:
                     child.missed = child.missed or "left its output open in the hands of a process outside its group"
                     logger.warning("{} {}; it is read no longer", self._name, child.missed)
@@ -135,9 +142,8 @@ class Incarnation:
                 self._send_notes()
                 if flush_due:
                     number = self._send(frames.flush(), number, frames.multiline)
+                    self._last = time.monotonic()  # the time that others took is not the child's
                 continue
-            except OSError:
-                chunk = b""  # a pty whose other side is closed
             if not chunk:
                 break
             with outlet.lock:
@@ -146,7 +152,13 @@ class Incarnation:
                 chunk = transcoder.feed(chunk)
             if chunk:
                 number = self._send(frames.feed(chunk), number, frames.multiline)
+            if child.abandoned:
+                left -= len(chunk)
+            # A child that never pauses has its deadlines, too, and so have the notes of the supervisor's thread.
             self._last = time.monotonic()
+            self._stop_when_due(self._last)
+            if self._has_notes:
+                self._send_notes()
         rest = transcoder.feed(b"", final=True) if transcoder is not None else b""
         number = self._send([*(frames.feed(rest) if rest else []), *frames.end()], number, frames.multiline)
         if transcoder is not None and transcoder.replaced:
@@ -157,7 +169,7 @@ class Incarnation:
         """Sleep until there is output or news, or something is due. True when that is the flush of the framer."""
         flush_at = math.inf if flush_after is None else self._last + flush_after
         due = min(flush_at, *self._dues())
-        wait = None if due == math.inf else max(0.0, due - time.monotonic()) * 1000 + 1
+        wait = None if due == math.inf else min(max(0.0, due - time.monotonic()), LONGEST_WAIT) * 1000 + 1
         if poll.poll(wait):
             self._waker.clear()
             return False
@@ -168,7 +180,7 @@ class Incarnation:
     def _dues(self) -> tuple[float, float, float]:
         """Give when it is to be stopped: for not being ready, for printing nothing, for the next run; infinity for never."""
         spec = self._spec
-        if self._asked or self.child.stop_reason is not None:
+        if self._asked or self.child.stop_reason is not None or not self.child.running:
             return math.inf, math.inf, math.inf
         return (
             math.inf if spec.start_timeout is None or self._ready else self.child.started + spec.start_timeout,
@@ -209,23 +221,33 @@ class Incarnation:
 
     # Notes: what is found out on the supervisor's thread, and sent by the reader's.
 
-    def _take_stderr(self, texts: list[str]) -> None:
-        """Take lines of standard error. Runs on the supervisor's thread."""
+    def _take_stderr(self, rows: list[Row]) -> None:
+        """Take rows of lines of standard error. Runs on the supervisor's thread."""
         mode, counts = self._spec.stderr, self._outlet.counts
-        room = max(0, _MOST_STDERR_WAITING - len(self._stderr)) if mode == "events" else 0
-        taken = texts[:room]
+        texts = [line.decode("utf-8", "replace") for row in rows if isinstance(row, list) for line in row]
+        came = sum(len(row) if isinstance(row, list) else 1 for row in rows)
         lost = self._loss.in_texts(texts)
+        taken = 0
         with self._lock:
-            self._stderr.extend(taken)
+            if mode == "events":
+                for row in rows:
+                    room = _MOST_STDERR_WAITING - self._stderr_waiting - taken
+                    if room > 0:
+                        self._stderr.append(row[:room] if isinstance(row, list) else row)
+                        taken += min(room, len(row)) if isinstance(row, list) else 1
+                self._stderr_waiting += taken
             self._lost_on_stderr += lost
         with self._outlet.lock:
-            counts.stderr_lines += len(texts)
+            counts.stderr_lines += came
             if mode == "events":
-                counts.stderr_events += len(texts)
-                if len(taken) < len(texts):
-                    counts.dropped["stderr queue full"] += len(texts) - len(taken)
-        if self._ready_line is not None and self._ready_on != "stdout" and not self._ready:
+                counts.stderr_events += came
+                if taken < came:
+                    counts.dropped["stderr queue full"] += came - taken
+        if not self._ready and self._ready_on != "stdout" and self._ready_line is not None:
             self._ready = any(self._ready_line(text) for text in texts)
+        if mode == "events":  # then they are its output as well
+            self._ready = self._ready or (self._ready_line is None and taken > 0)
+            self._last = time.monotonic()
         if taken or lost or self._ready != self._ready_told:
             self._waker.set()
         if mode == "log":
@@ -252,13 +274,17 @@ class Incarnation:
         logger.warning("{} reports that it lost {} events", self._name, count)
         self._outlet.lifecycle("lost", self.number, self.child.pid, count=count)
 
+    @property
+    def _has_notes(self) -> bool:
+        return bool(self._stderr or self._lost_on_stderr) or self._ready != self._ready_told
+
     def _send_notes(self) -> None:
         self._tell_ready()
         with self._lock:
-            texts, lost = list(self._stderr), self._lost_on_stderr
+            rows, lost = list(self._stderr), self._lost_on_stderr
             self._stderr.clear()
-            self._lost_on_stderr = 0
-        if texts:
-            self._outlet.stderr(texts, self.number, self.child.pid)
+            self._stderr_waiting = self._lost_on_stderr = 0
+        if rows:
+            self._outlet.stderr(rows, self.number, self.child.pid)
         if lost:
             self._lose(lost)

@@ -163,9 +163,12 @@ class EncodingKind(Kind):
             return self._wanted(value, scope)
         try:
             "".encode(value)
-            return codecs.lookup(value).name
+            name = codecs.lookup(value).name
+            decoder = codecs.getincrementaldecoder(name)(errors="replace")
+            decoder.decode(codecs.BOM_UTF16 * 2 + codecs.BOM_UTF32 + bytes(range(256)) * 4, True)
         except (LookupError, ValueError):
-            return scope.wrong(f"unknown encoding {value!r}")
+            return scope.wrong(f"{value!r} is no encoding that any output can be read in")
+        return name
 
     def schema(self) -> dict[str, Any]:
         return {"type": "string"}

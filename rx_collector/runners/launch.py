@@ -13,6 +13,7 @@ import pwd
 import resource
 import shutil
 import signal
+import stat
 import struct
 import subprocess
 import sys
@@ -65,8 +66,9 @@ def launch(name: str, spec: RunnerSpec, *, fed: bool, announce: Callable[[str], 
     """Start the process of a runner, as the leader of a session and process group of its own.
 
     `fed` asks for a pipe to its standard input. `announce` is called before anything starts, with the name that its
-    standard output will have in /proc. Raises ProcessError that says in one line why it cannot be started. It blocks
-    until the program runs: a millisecond or two, some more with `nice` or `limits`.
+    standard error will have in /proc: that of a pipe, which no other process has, as that of a terminal may. Raises
+    ProcessError that says in one line why it cannot be started. It blocks until the program runs: a millisecond or two,
+    some more with `nice` or `limits`.
     """
     if spec.cwd is not None and not os.path.isdir(spec.cwd):
         what = "is not a directory" if os.path.exists(spec.cwd) else "does not exist"
@@ -86,7 +88,7 @@ def launch(name: str, spec: RunnerSpec, *, fed: bool, announce: Callable[[str], 
                 ours_if_it_fails.callback(os.close, stdin)
             if their_stdin >= 0:
                 theirs.callback(os.close, their_stdin)
-            announce(os.readlink(f"/proc/self/fd/{their_stdout}"))
+            announce(os.readlink(f"/proc/self/fd/{their_stderr}"))
         except OSError as error:  # no descriptors left, no terminals left
             raise ProcessError(f"{name}: cannot start it: {_text(error)}", runner=name) from None
         streams: dict[str, Any] = {
@@ -126,8 +128,7 @@ def _signals_are_held() -> bool:
 
 
 def _environment(spec: RunnerSpec, account: _Account) -> dict[str, str]:
-    environment = {} if spec.clear_env else dict(os.environ)
-    environment.update(account.variables)
+    environment = {} if spec.clear_env else {**os.environ, **dict(account.variables)}
     for variable, value in (spec.env or {}).items():
         if value is None:
             environment.pop(variable, None)
@@ -151,6 +152,9 @@ def _account(name: str, spec: RunnerSpec) -> _Account:
         except KeyError:
             if not isinstance(spec.user, int):
                 raise
+            if gid is None:
+                what = f"user {spec.user} has no entry that says its group; say 'group', too"
+                raise ProcessError(f"{name}: {what}", runner=name) from None
             return _Account(spec.user, gid, [])  # a number needs no entry
         if user.pw_uid == os.geteuid() and gid in (None, os.getegid()):
             return _Account()  # it is that user already, who may not be allowed to change to himself
@@ -181,19 +185,35 @@ def _input(name: str, spec: RunnerSpec, fed: bool) -> tuple[int, int]:
         return -1, -1
     if spec.stdin.file is not None:
         try:
-            return -1, os.open(spec.stdin.file, os.O_RDONLY | os.O_CLOEXEC)
+            # Without waiting: a named pipe would wait for who writes it, and all children with it.
+            descriptor = os.open(spec.stdin.file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise ProcessError(f"{name}: cannot read {spec.stdin.file}: {_text(error)}", runner=name) from None
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode) or stat.S_ISFIFO(mode):
+            os.close(descriptor)
+            what = (
+                "a directory"
+                if stat.S_ISDIR(mode)
+                else "a named pipe; a runner can read it, and a sink stdin write here"
+            )
+            raise ProcessError(f"{name}: cannot read {spec.stdin.file}: it is {what}", runner=name)
+        os.set_blocking(descriptor, True)
+        return -1, descriptor
     return -1, _in_memory((spec.stdin.text or "").encode())
 
 
 def _in_memory(content: bytes) -> int:
     """Give a descriptor from which this can be read: nobody has to be there to write it, however long it is."""
     memory = os.memfd_create("rx-collector")
-    view = memoryview(content)
-    while view:
-        view = view[os.write(memory, view) :]
-    os.lseek(memory, 0, os.SEEK_SET)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(memory, view) :]
+        os.lseek(memory, 0, os.SEEK_SET)
+    except OSError:
+        os.close(memory)
+        raise
     return memory
 
 
@@ -205,7 +225,9 @@ def _start_limited(
     for resource_name, number in _RESOURCES.items():
         amount = getattr(spec.limits, resource_name, None)
         if amount is not None:
-            limits[number] = (resource_name, resource.RLIM_INFINITY if amount == -1 else math.ceil(amount))
+            soft = resource.RLIM_INFINITY if amount == -1 else math.ceil(amount)
+            # Of processor time the hard limit comes a second later: SIGXCPU first, then SIGKILL.
+            limits[number] = (resource_name, soft, soft + 1 if number == resource.RLIMIT_CPU else soft)
     settings = {
         "nice": spec.nice,
         "defaults": [number for number in _STOPPING if signal.getsignal(number) is signal.SIG_IGN],
@@ -216,8 +238,12 @@ def _start_limited(
         "cwd": spec.cwd,
         "env": environment,
     }
-    reading, writing = os.pipe()
     told = _in_memory(json.dumps(settings).encode())
+    try:
+        reading, writing = os.pipe()
+    except OSError:
+        os.close(told)
+        raise
     try:
         try:
             program = [sys.executable, "-I", "-S", str(Path(__file__).with_name("limited.py"))]

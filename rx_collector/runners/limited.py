@@ -32,9 +32,12 @@ def main() -> None:
         step = "set its priority"
         if settings["nice"] is not None:
             os.setpriority(os.PRIO_PROCESS, 0, settings["nice"])
-        for number, (name, amount) in settings["limits"].items():
+        for number, (name, soft, hard) in settings["limits"].items():
             step = f"limit its {name}"
-            resource.setrlimit(int(number), (amount, amount))
+            resource.setrlimit(int(number), (soft, hard))
+        step = ""
+        if settings["cwd"] is not None:  # as who we are: the account may not be allowed to look into it
+            os.chdir(settings["cwd"])
         step = "change its account"
         if settings["groups"] is not None:
             os.setgroups(settings["groups"])
@@ -43,8 +46,6 @@ def main() -> None:
         if settings["uid"] is not None:
             os.setuid(settings["uid"])
         step = ""
-        if settings["cwd"] is not None:
-            os.chdir(settings["cwd"])
         os.execvpe(command[0], command, settings["env"])
     except (OSError, ValueError) as error:
         number = getattr(error, "errno", None) or 0

@@ -85,6 +85,9 @@ class Outlet:
         with self.lock:
             self.counts.lines += 1
             self.counts.rejected[frame.reason] += 1
+        self._reject(frame, origin, number)
+
+    def _reject(self, frame: Refused, origin: Origin, number: int) -> None:
         record = rejected(
             origin=origin,
             line=number,
@@ -97,19 +100,28 @@ class Outlet:
         )
         self._context.reject(record)
 
-    def stderr(self, texts: list[str], incarnation: int, pid: int) -> None:
-        """Send lines of standard error as events."""
-        lines = [text.encode() for text in texts]
-        closed = self.closed
-        with self.lock:
-            if closed:
-                self.counts.dropped["disposed"] += len(lines)
-            else:
-                self.counts.out += len(lines)
-        first = self._stderr_line + 1
-        self._stderr_line += len(lines)
-        if not closed:
-            self._observer.on_batch(Lines(lines, first, self._origin(incarnation, pid, "stderr")))
+    def stderr(self, rows: list[Row], incarnation: int, pid: int) -> None:
+        """Send rows of lines of standard error as events."""
+        origin = self._origin(incarnation, pid, "stderr")
+        for row in rows:
+            if isinstance(row, Refused):
+                self._stderr_line += 1
+                with self.lock:
+                    self.counts.rejected[row.reason] += 1
+                self._reject(row, origin, self._stderr_line)
+                continue
+            first = self._stderr_line + 1
+            self._stderr_line += len(row)
+            lines, repaired = repair(row, first)
+            closed = self.closed
+            with self.lock:
+                self.counts.invalid_utf8 += len(repaired or ())
+                if closed:
+                    self.counts.dropped["disposed"] += len(lines)
+                else:
+                    self.counts.out += len(lines)
+            if not closed:
+                self._observer.on_batch(Lines(lines, first, origin, repaired))
 
     def lifecycle(self, what: str, incarnation: int, pid: int | None, **facts: Any) -> None:
         """Send a lifecycle event, to whom asked for it."""

@@ -47,6 +47,7 @@ class Reader(Connection):
         self._ending = False  # stop or dispose was called
         self._child: Child | None = None
         self._waker = Waker()
+        self.over = False  # its thread has come to its end
         self._starts = 0
         self._last_end: float | None = None
         self.thread = threading.Thread(target=self._run, name=f"rx-{name}-stdout", daemon=True)
@@ -99,6 +100,7 @@ class Reader(Connection):
                 child.stop()
                 child.output_ended()
         finally:
+            self.over = True
             self._waker.close()
             if self._feed is not None:
                 self._feed.end()
@@ -111,7 +113,7 @@ class Reader(Connection):
         schedule = Schedule(every, self._name, now=time.monotonic()) if every is not None else None
         failed_starts = 0
         while not self._ending:
-            begun = time.monotonic()
+            lasted = 0.0
             try:
                 incarnation = self._spawn()
             except ProcessError as error:
@@ -122,6 +124,8 @@ class Reader(Connection):
             else:
                 failed_starts = 0
                 failure = self._attend(incarnation, schedule)
+                child = incarnation.child  # how long it lived; that its reader was held up is no merit of it
+                lasted = (child.ended or time.monotonic()) - child.started
             if self._ending:
                 return None
             now = time.monotonic()
@@ -132,7 +136,7 @@ class Reader(Connection):
                 elif failed_starts:
                     wait = policy.after_failed_start(now=now)
                 else:
-                    wait = policy.after(failed=failure is not None, lasted=now - begun, now=now)
+                    wait = policy.after(failed=failure is not None, lasted=lasted, now=now)
             except GaveUp as reason:
                 return self._give_up(failure, str(reason))
             if wait is None:

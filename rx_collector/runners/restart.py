@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 from collections import deque
 
 from rx_collector.runners.spec import RestartSpec
@@ -33,7 +34,7 @@ class RestartPolicy:
         self._restarts: deque[float] = deque()  # when, within the time of the limit
         self._failed_starts = 0
         # Restarts need not be unpredictable, only unlike those of the neighbours.
-        self._random = random.Random(name)
+        self._random = random.Random(f"{name}@{socket.gethostname()}")
 
     def after(self, *, failed: bool, lasted: float, now: float) -> float | None:
         """Give the seconds to wait before the next start, None when there is none to be. Raises GaveUp.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import socket
 
 from rx_collector.runners.spec import EverySpec
 
@@ -24,7 +25,7 @@ class Schedule:
         self._spec = spec
         self._start = now
         self._done = 0  # the number of the last run that has begun or was left out
-        self._random = random.Random(name)
+        self._random = random.Random(f"{name}@{socket.gethostname()}")
         self.skipped = 0
 
     @property

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
+from rx_collector.errors import ProcessError
 from rx_collector.runners.feed import Feed
 from rx_collector.runners.reader import Reader
 from rx_collector.runners.spec import RunnerSpec
-from rx_collector.stream.flow import BatchObserver, Context, Source
+from rx_collector.stream.flow import BatchObserver, Connection, Context, Source
 
 __all__ = ["RunnerSource"]
 
@@ -25,13 +28,48 @@ class RunnerSource(Source):
         self.name = name
         self.spec = spec
         self.readers: list[Reader] = []
+        self._lock = threading.Lock()
         self._feed = feed
         self._lifecycle = lifecycle
 
-    def connect(self, observer: BatchObserver, context: Context) -> Reader:
-        reader = Reader(self.name, self.spec, observer, context, lifecycle=self._lifecycle, feed=self._feed)
+    def connect(self, observer: BatchObserver, context: Context) -> Reader | Unstarted:
+        try:
+            reader = Reader(self.name, self.spec, observer, context, lifecycle=self._lifecycle, feed=self._feed)
+        except OSError as error:  # no descriptor is left
+            return self._not_started(error.strerror or str(error), observer, context)
         context.connections.append(reader)
-        self.readers = [old for old in self.readers if old.thread.is_alive()]
-        self.readers.append(reader)
-        reader.start()
+        with self._lock:
+            self.readers = [*(old for old in self.readers if not old.over), reader]
+        try:
+            reader.start()
+        except RuntimeError as error:  # no thread is left
+            reader.over = True
+            return self._not_started(str(error), observer, context)
         return reader
+
+    def _not_started(self, why: str, observer: BatchObserver, context: Context) -> Unstarted:
+        error = ProcessError(f"{self.name}: cannot start it: {why.lower()}", runner=self.name)
+        counts = context.ledger.runner(self.name)
+        with context.ledger.lock:
+            counts.error = str(error)
+        if self._feed is not None:
+            self._feed.end()
+        if self._lifecycle is not None:
+            self._lifecycle.on_completed()
+        observer.on_error(error)
+        return Unstarted()
+
+
+class Unstarted(Connection):
+    """The connection to what could not even begin."""
+
+    running = False
+
+    def stop(self) -> None:
+        """Nothing: it is over."""
+
+    def dispose(self) -> None:
+        """Nothing: it is over."""
+
+    def kill(self) -> None:
+        """Nothing: it is over."""

@@ -270,6 +270,8 @@ class RunnerSpec(Spec):
             scope.child("command").wrong("with 'shell: true' the command is one text, not a list")
         if not self.shell and isinstance(self.command, str):
             scope.child("command").wrong("a list of arguments is wanted here, not a text; a text needs 'shell: true'")
+        if self.framing.by == "length" and self.encoding != "utf-8":
+            scope.child("encoding").wrong("records that say their length are read as UTF-8; its numbers are no text")
         if self.max_line == 0:
             scope.child("max_line").wrong("a line needs at least one byte")
         for name in ("timeout", "start_timeout", "idle_timeout"):

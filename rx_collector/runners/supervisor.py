@@ -24,8 +24,9 @@ from loguru import logger
 from rx_collector.errors import ProcessError
 from rx_collector.guardian import Guardian
 from rx_collector.runners.child import Child
+from rx_collector.runners.framing import Row
 from rx_collector.runners.spec import RunnerSpec
-from rx_collector.waker import Waker
+from rx_collector.waker import LONGEST_WAIT, Waker
 
 __all__ = ["Supervisor", "Timer", "supervisor"]
 
@@ -62,20 +63,20 @@ class Supervisor:
         self._order = itertools.count()
         self._children: set[Child] = set()
         self._selector: selectors.BaseSelector | None = None
-        self.guardian = Guardian(self.watch, self.unwatch)
+        self.guardian = Guardian(self.watch, self.unwatch, self.call_later)
 
     def forked(self) -> None:
         """Begin anew in a process that was forked off: what is supervised is the parent's."""
         self.guardian.forget()
-        self._waker.close()
+        self._waker.forked()
         self._waker = Waker()
         self._reset()
 
-    def spawn(self, name: str, spec: RunnerSpec, on_stderr: Callable[[list[str]], None], *, fed: bool = False) -> Child:
+    def spawn(self, name: str, spec: RunnerSpec, on_stderr: Callable[[list[Row]], None], *, fed: bool = False) -> Child:
         """Start a child. Blocks until it is started; raises ProcessError when it cannot be. Not for this thread.
 
-        `on_stderr` is called on the supervisor's thread with lines of its standard error. `fed` asks for a pipe to its
-        standard input.
+        `on_stderr` is called on the supervisor's thread with rows of lines of its standard error. `fed` asks for a pipe
+        to its standard input.
         """
         child = Child(self, name, spec, on_stderr, fed=fed)
         started = threading.Event()
@@ -152,7 +153,7 @@ class Supervisor:
     def unwatch(self, descriptor: int) -> None:
         """Stop watching, if it is watched."""
         assert self._selector is not None
-        with contextlib.suppress(KeyError):
+        with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(descriptor)
 
     def forget(self, child: Child) -> None:
@@ -170,10 +171,12 @@ class Supervisor:
             self._run_commands()
             self._run_timers(selector)
             if not (self._commands or self._children or self._timers):
-                self.guardian.close()
+                self._guarded(self.guardian.close)
                 if self._ends():
                     break
-            timeout = max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
+            timeout = None
+            if self._timers:
+                timeout = min(max(0.0, self._timers[0][0] - time.monotonic()), LONGEST_WAIT)
             for key, _ in selector.select(0.0 if self._commands else timeout):
                 self._guarded(key.data)
         selector.close()

@@ -152,7 +152,7 @@ def test_the_fields_of_each_event() -> None:
     assert set(exited.data) == {"event", "code", "signal", "seconds", "user_seconds", "system_seconds", "max_rss"}
     assert (exited["code"], exited["signal"]) == (4, None)
     assert 0 < exited["user_seconds"] + exited["system_seconds"] <= exited["seconds"] + 0.1 <= most + 0.2
-    assert 100_000 < exited["max_rss"] < 1 << 30
+    assert exited["max_rss"] is None or exited["max_rss"] > 1_000_000  # its own: see test_hostile
     assert 0.008 <= restarting["seconds"] <= 0.01
     assert 0.008 <= again["gap"] <= most
     assert "gap" not in started.data
