@@ -121,8 +121,9 @@ class Boundary:
             node.out += change.out
             node.made += change.made
             node.merged += change.merged
-            if change.dropped:
-                node.dropped.update(change.dropped)
+            for reason, count in change.dropped.items():
+                if count:  # a reason for which nothing was dropped is none
+                    node.dropped[reason] += count
             if change.notes:
                 node.notes.update(change.notes)
             # What is held is asked from who holds it, not derived, or the law of the ledger would prove nothing.

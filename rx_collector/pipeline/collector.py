@@ -167,7 +167,7 @@ class Collector:
             nodes = context.pipeline.sink(branch.name)
             name = nodes[1].name.partition(" ")[2]
             if isinstance(branch.sink, Stdin):
-                feed = self._feeds[branch.sink.runner] = Feed(branch.sink.runner, self._news.set)
+                feed = self._feeds[branch.sink.runner] = Feed(branch.sink.runner, self._news.set, branch.sink.timeout)
                 branch = replace(branch, sink=branch.sink.bound_to(feed))
             pipeline.branches.append(OpenBranch(branch, nodes, name, context, self._news.set))
         letter = pipeline.spec.dead_letter

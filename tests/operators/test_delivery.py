@@ -16,6 +16,7 @@ import rx_collector as rx
 from rx_collector import operators as op
 from rx_collector import sinks
 from rx_collector.event import Event
+from rx_collector.runners.feed import Feed
 from rx_collector.sinks.base import Sink, Writer
 from rx_collector.sinks.retry import Retry
 from tests.conftest import wait_until
@@ -199,13 +200,22 @@ def hanging_fifo(directory: Path) -> tuple[Writer, int]:
 BIG = [event({"n": n, "fill": "x" * 1000}) for n in range(3000)]
 
 
-@pytest.mark.parametrize("sort", ["console", "exec", "fifo"])
+def hanging_stdin() -> tuple[Writer, int]:
+    reading, writing = os.pipe()
+    feed = Feed("child", timeout=0.02)
+    feed.attach(writing)
+    return sinks.stdin("child").bound_to(feed).open(), reading
+
+
+@pytest.mark.parametrize("sort", ["console", "exec", "fifo", "stdin"])
 def test_a_write_that_hangs_times_out_and_what_follows_can_be_read(tmp_path: Path, sort: str) -> None:
     reading = -1
     if sort == "console":
         writer, reading, _ = hanging_console(timeout="20ms")
     elif sort == "fifo":
         writer, reading = hanging_fifo(tmp_path)
+    elif sort == "stdin":
+        writer, reading = hanging_stdin()
     else:
         writer = sinks.exec(["sleep", "3600"], timeout="20ms", grace="1ms").open()
     with pytest.raises(rx.OutputError, match=r"took nothing for 20ms") as caught:
@@ -223,6 +233,24 @@ def test_a_write_that_hangs_times_out_and_what_follows_can_be_read(tmp_path: Pat
         writer.close()
     except rx.OutputError:
         assert sort == "exec"
+
+
+def test_stdin_in_a_file_has_its_timeout_too(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text("""
+runners:
+  numbers: {command: [seq, "1000000"]}
+  deaf: {command: [sleep, "3600"], stop: {grace: 50ms}}
+pipelines:
+  p:
+    from: numbers
+    sinks:
+      - stdin: {runner: deaf, timeout: 20ms}
+        backpressure: block
+""")
+    report = rx.load(tmp_path / "x.yaml", {}).run(drain="10s")
+    assert report.balanced, report.unbalanced
+    assert report.exit_code == 1
+    assert report.errors == ["p, stdin: deaf took nothing for 20ms"]
 
 
 def read(descriptor: int) -> bytes:
