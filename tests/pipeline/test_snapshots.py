@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,7 @@ def test_a_picture_at_any_moment_balances(tmp_path: Path) -> None:
 
 CUT_SHORT = """
 runners:
-  lines: {{command: [sh, -c, "yes $(printf %01000d) | head -n 20000; exec sleep 3600"], stop: {{signal: SIGTERM}}}}
+  lines: {{command: [sh, -c, "yes $(printf %0{length}d) | head -n 20000; exec sleep 3600"], stop: {{signal: SIGTERM}}}}
 pipelines:
   works:
     from: lines
@@ -114,14 +115,15 @@ pipelines:
     operators:
       - buffer: {{count: 7}}
     sinks:
-      - exec: {{command: [sleep, "3600"], grace: 1ms, envelope: true}}
+      - {sink}
+        name: sink
         backpressure: {{strategy: block, capacity: {capacity}}}
 """
 
 
-def cut_short(directory: Path, capacity: int, when: Any) -> Report:
+def cut_short(directory: Path, when: Any, **options: Any) -> Report:
     """Stop it when this holds of its balance sheet, and give the last one."""
-    (directory / "x.yaml").write_text(CUT_SHORT.format(capacity=capacity))
+    (directory / "x.yaml").write_text(CUT_SHORT.format(**options))
     collector = Collector(rx.load(directory / "x.yaml", {}))
     box: list[Report] = []
     thread = threading.Thread(target=lambda: box.append(collector.run(drain="100ms")))
@@ -145,25 +147,31 @@ def cut_short(directory: Path, capacity: int, when: Any) -> Report:
 
 def test_what_could_not_be_drained_is_counted_where_it_waited(tmp_path: Path) -> None:
     """At the boundary and in the sink's hands; a sibling has got everything."""
-    report = cut_short(tmp_path, 4_000, lambda now: all(one.taken == 20_000 for one in now.pipelines.values()))
+    sink = "exec: {command: [sleep, '3600'], grace: 1ms}"
+    everywhere = lambda now: all(one.taken == 20_000 for one in now.pipelines.values())  # noqa: E731
+    report = cut_short(tmp_path, everywhere, sink=sink, length=1000, capacity=4_000)
     assert report.pipelines["works"].sinks["file"].delivered == 1  # one list of all
     assert (tmp_path / "out").read_bytes().count(b"\n") == 20_000
     hangs = report.pipelines["hangs"]
     buffer, boundary, sink = hangs.nodes
     assert (buffer.taken, buffer.merged, buffer.out) == (20_000, 20_000, 2858)
-    assert boundary.out + hangs.dropped["exec: cut short"] == boundary.taken == buffer.out
-    assert hangs.dropped["exec: cut short"] > 0
+    assert boundary.out + hangs.dropped["sink: cut short"] == boundary.taken == buffer.out
+    assert hangs.dropped["sink: cut short"] > 0
     assert sink.taken == boundary.out
-    assert hangs.sinks["exec"].failed == sink.taken - sink.out > 0
+    assert hangs.sinks["sink"].failed == sink.taken - sink.out > 0
 
 
 def test_what_an_operator_held_when_its_source_could_not_end_is_counted_there(tmp_path: Path) -> None:
     """The reader waits for the boundary of one pipeline, so the buffer of the other never hears of an end."""
 
-    # Lines of 1,000 bytes: the sink's pipe takes fewer than 900, two lists of five and a beginning are 76 more at most.
-    report = cut_short(tmp_path, 10, lambda now: now.pipelines["hangs"].nodes[0].taken >= 1_000)
+    os.mkfifo(tmp_path / "fifo")
+    reading = os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK)
+    # No line fits into the pipe; with more than ten lists of seven there is one for which the reader has to wait.
+    more = lambda now: now.pipelines["hangs"].nodes[0].taken >= 77  # noqa: E731
+    report = cut_short(tmp_path, more, sink="file: fifo", length=100_000, capacity=10)
+    os.close(reading)
     works = report.pipelines["works"]
     assert works.dropped == {"buffer: disposed": works.taken}
     hangs = report.pipelines["hangs"]
-    assert hangs.dropped["exec: cut short"] > 5  # those that waited, and what the producer had still to hand over
+    assert hangs.dropped["sink: cut short"] > 5  # those that waited, and what the producer had still to hand over
     assert hangs.nodes[0].taken == hangs.taken
