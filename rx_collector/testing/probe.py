@@ -196,7 +196,8 @@ class Run:
     def finish(self) -> Run:
         """See all its threads gone."""
         self.context.close()
-        for thread in set(threading.enumerate()) - self._threads:
+        sources = {connection.thread for connection in self.source.connections}
+        for thread in sources | set(threading.enumerate()) - self._threads:
             if thread.name.startswith(("rx-script", "rx-check-")):
                 thread.join(DEADLINE)
                 assert not thread.is_alive(), f"thread {thread.name} is left"

@@ -19,6 +19,8 @@ from rx_collector.event import Event
 from rx_collector.runners.feed import Feed
 from rx_collector.sinks.base import Sink, Writer
 from rx_collector.sinks.retry import Retry
+from rx_collector.testing import Probe, run_script
+from rx_collector.testing import Script as Scripted
 from tests.conftest import wait_until
 from tests.events import Result, event, run
 
@@ -161,6 +163,39 @@ def test_a_failing_sink_never_makes_the_source_run_again(tmp_path: Path) -> None
     stream.subscribe(on_completed=over.set)
     assert over.wait(10)
     assert (tmp_path / "starts").read_text() == "x\n"
+
+
+def test_a_flush_that_fails_on_the_timers_thread_waits_for_what_is_passed_on() -> None:
+    """While what follows has a batch, the failure of the flush must not reach it; afterwards it is told once."""
+    failed, chance = threading.Event(), threading.Event()
+
+    class Failing(_Script):
+        def flush(self) -> int:
+            failed.set()
+            raise rx.OutputError("it is full")
+
+    class Sink(Script):
+        def open(self) -> Writer:
+            writer = Failing(self)
+            writer.flush_interval = 0.001
+            return writer
+
+    def takes_its_time(batch: Any) -> None:
+        assert failed.wait(10)
+        chance.wait(0.05)  # for a signal that overlaps; what is asserted holds without it, too
+
+    script = Scripted.of([1, 2, 3], error=ValueError("source"))
+    run = run_script(script, op.to(Sink(buffered=True)), op.map("this"), probe=Probe(takes_its_time)).wait()
+    run.check()
+    assert run.probe.data == [1, 2, 3]
+    assert str(run.probe.error) == "it is full"
+
+
+def test_what_a_sink_dropped_is_passed_on_all_the_same() -> None:
+    """What follows gets what was handed over, and the sheet balances."""
+    result = run(op.to(Script([4]), on_failure="drop"), op.filter("this > 1"), events=list(range(10)))
+    assert result.data == list(range(2, 10))
+    assert [node.dropped for node in result.report.pipelines["test"].nodes] == [6, 0]
 
 
 def test_the_waits_double_are_shortened_by_chance_and_the_same_each_time() -> None:
