@@ -308,7 +308,7 @@ class Collector:
         for pipeline in self._pipelines.values():
             pipeline.connection.dispose()
         for branch in self._branches():
-            branch.cancel()
+            branch.cancel(_AT_ONCE)
 
     def _close_branches(self) -> None:
         for branch in self._branches():
