@@ -528,6 +528,43 @@ def test_writes_that_fail_for_a_while(tmp_path: Path, faults: Path, number: int,
     assert "there is room again" in result.stderr
 
 
+FAILING_FILE = """
+runners:
+  numbers: {command: [seq, "1000"]}
+pipelines:
+  p:
+    from: numbers
+    sinks:
+      - file: {path: faulty.ndjson, format: text}
+        backpressure: block
+        retry: {limit: 10_000, backoff: 1ms..5ms}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [5, 28, 30], ids=["EIO", "ENOSPC", "EROFS"])
+def test_a_file_whose_writes_fail_for_a_while_has_every_line_once(tmp_path: Path, faults: Path, number: int) -> None:
+    control = tmp_path / "on"
+    control.write_text("w")
+    (tmp_path / "x.yaml").write_text(FAILING_FILE)
+    environment = {**os.environ, "LD_PRELOAD": str(faults), "FAULTS": str(control), "FAULTS_ERRNO": str(number)}
+    command = [sys.executable, "-m", "rx_collector", "run", "x.yaml", "-v", "--report", "r.json"]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    try:
+        said = next(line for line in process.stderr if "tried again" in line)
+        control.unlink()
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+    assert os.strerror(number).lower() in said
+    assert process.returncode == 0, errors
+    assert (tmp_path / "faulty.ndjson").read_text().split() == [str(n) for n in range(1, 1001)]
+    assert json.loads((tmp_path / "r.json").read_text())["pipelines"]["p"]["sinks"]["file"]["retried"] > 0
+
+
 HANGS = """
 runners:
   numbers: {command: [sh, -c, "seq 2000; while :; do seq 100; sleep 0.01; done"]}

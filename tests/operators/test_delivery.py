@@ -282,7 +282,7 @@ pipelines:
       - stdin: {runner: deaf, timeout: 20ms}
         backpressure: block
 """)
-    report = rx.load(tmp_path / "x.yaml", {}).run(drain="10s")
+    report = rx.load(tmp_path / "x.yaml", {}).run(duration="20s", drain="1s")
     assert report.balanced, report.unbalanced
     assert report.exit_code == 1
     assert report.errors == ["p, stdin: deaf took nothing for 20ms"]
