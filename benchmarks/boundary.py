@@ -20,6 +20,7 @@ from rx_collector.backpressure import STRATEGIES, Boundary
 from rx_collector.event import Event, Origin, from_json
 
 BATCH, BATCHES, ROUNDS = 500, 2_000, 7
+MOST_GROWTH = 40  # MB; what is not bounded grows by this in a second
 ORIGIN = Origin("run", "exec", 1, 42, 1_700_000_000_000_000_000)
 LINE = b'{"event":"EXEC","comm":"bash","pid":1234,"ppid":1,"filename":"/usr/bin/something","args":"%b"}' % (b"x" * 150)
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -145,12 +146,13 @@ def slow(seconds: float) -> None:
                 if now - began > seconds * quarters / 4:
                     quarters += 1
                     memory.append(resident())
+            memory.append(resident())  # before what waits is dropped
             boundary.cancel("over")
             producer.join()
             node = boundary.node
             assert node.missing() == 0
             assert ordered
-            memory.append(resident())
+            assert max(memory) - memory[0] < MOST_GROWTH, f"{name}: the memory grew from {memory[0]:.0f} MB: {memory}"
             shown = " ".join(f"{one:.0f}" for one in memory)
             print(
                 f"{name:14}{node.taken / seconds:12,.0f}{given / seconds:10,.0f}{node.dropped.total():12,}"

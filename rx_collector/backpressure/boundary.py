@@ -18,6 +18,8 @@ from rx_collector.ledger import Node
 
 __all__ = ["Boundary"]
 
+_LOOK = 0.2  # seconds in which a store that can be reached is reached
+
 
 def _ignore(event: Event, error: Exception) -> None:
     """Take a rejected event where nobody asked for it; it is counted."""
@@ -26,11 +28,11 @@ def _ignore(event: Event, error: Exception) -> None:
 class Boundary:
     """A bounded queue of events.
 
-    `offer` and `close` belong to the producer, `drain`, `acknowledge`, `keep` and `release` to the consumer, `cancel` to
-    anybody. Only `offer` (strategies ``block`` and ``spill``) and `drain` wait; both end at `cancel`. Nothing raises but
-    what is said. Counts go into `node`, all that one call changes at once and under `ledger_lock`, so that a picture of
-    the ledger balances at any moment. `reject` takes events that a key, aggregate or function failed for, on the
-    producer's thread and without a lock. Raises OutputError when the store cannot be opened.
+    `offer` and `close` belong to the producer, `drain`, `acknowledge`, `keep` and `release` to the consumer, `cancel` and
+    `abandon` to anybody. Only `offer` (strategies ``block`` and ``spill``) and `drain` wait; both end at `cancel`. Nothing
+    raises but what is said. Counts go into `node`, all that one call changes at once and under `ledger_lock`, so that a
+    picture of the ledger balances at any moment. `reject` takes events that a key, aggregate or function failed for, on
+    the producer's thread and without a lock. Raises OutputError when the store cannot be opened.
     """
 
     def __init__(
@@ -52,6 +54,8 @@ class Boundary:
         self._closed = False
         self._cancelled: str | None = None
         self._released = False
+        self._abandoned = False
+        self._offering = 0  # events of the batch that is being offered for which there is no account yet
         self._lock = threading.Lock()
         self._news = threading.Condition(self._lock)
         self._room = threading.Condition(self._lock)
@@ -88,6 +92,7 @@ class Boundary:
         Raises RuntimeError after `close`, which is a bug of the producer.
         """
         store, change = self._store, Change()
+        self._offering = len(batch)
         rest = store.prepare(batch, change)
         rejections: list[tuple[Event, Exception]] = []
         with self._lock:
@@ -116,13 +121,18 @@ class Boundary:
         """Put into the ledger what has changed, and wake who waits for it."""
         store, node = self._store, self.node
         with self._ledger_lock:
-            node.taken += change.taken + len(change.rejections)
+            if self._abandoned:
+                return
+            taken = change.taken + len(change.rejections)
+            self._offering -= taken
+            node.taken += taken
             node.rejected += len(change.rejections)
             node.out += change.out
             node.made += change.made
             node.merged += change.merged
-            if change.dropped:
-                node.dropped.update(change.dropped)
+            for reason, count in change.dropped.items():
+                if count:  # a reason for which nothing was dropped is none
+                    node.dropped[reason] += count
             if change.notes:
                 node.notes.update(change.notes)
             # What is held is asked from who holds it, not derived, or the law of the ledger would prove nothing.
@@ -170,7 +180,7 @@ class Boundary:
 
     def keep(self, count: int) -> int:
         """The last `count` events that `drain` gave did not arrive. Gives how many of them another run will deliver."""
-        if not self.keeps:
+        if not self.keeps or self._abandoned:
             return 0
         with self._lock:
             return self._store.keep(count)
@@ -198,6 +208,21 @@ class Boundary:
                 self._release(change)
                 self._news.notify_all()
                 self._room.notify_all()
+
+    def abandon(self, reason: str) -> None:
+        """Leave a store behind that does not return, as one on a disk that hangs, after `cancel` was asked for in vain.
+
+        What it held and what was being offered is counted as dropped now, and nothing more when it returns. Does nothing
+        when the store can be reached.
+        """
+        if self._lock.acquire(timeout=_LOOK):
+            self._lock.release()
+            return
+        with self._ledger_lock:
+            self._abandoned = True
+            self.node.taken += self._offering
+            self.node.dropped[reason] += self._offering + self._held
+            self._held = self.node.kept = self._offering = 0
 
     def release(self) -> None:
         """The consumer has ended: give back what the store holds outside of memory."""

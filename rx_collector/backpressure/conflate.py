@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from rx_collector.backpressure.queue import size_of
-from rx_collector.backpressure.strategy import Change, Store, Strategy, strategy
+from rx_collector.backpressure.strategy import Change, Store, Strategy, WorstCase, strategy
 from rx_collector.config.function import FUNCTION
 from rx_collector.config.options import ListOf, MappingOf, Scope, option
 from rx_collector.event import Event
@@ -57,6 +57,11 @@ class Conflate(Strategy):
             for index, by in enumerate(self.by or ()):
                 if not isinstance(by, Expression):
                     scope.child("by").child(index).wrong("a function has no name; beside 'aggregate' write expressions")
+
+    def worst_case(self) -> WorstCase:
+        # A group keeps its first event, and of others one value for each aggregate; max_bytes counts the first alone.
+        values = None if self.aggregate is None else 1 + len(self.by or ()) + len(self.aggregate)
+        return WorstCase(self.capacity, None, each=values)
 
     def open(self, clock: Callable[[], float] = time.monotonic) -> Store:
         return _Conflating(self, clock)

@@ -19,10 +19,12 @@ def size_of(event: Event) -> int:
 
     Those of a buffer are those of its members.
     """
+    if known := event.encoded or event.raw:
+        return len(known)
     data = event._data
     if data.__class__ is list and data and all(isinstance(member, Event) for member in data):
         return sum(map(size_of, data))
-    return len(event.encoded or event.raw or payload(event))
+    return len(payload(event))
 
 
 class QueueStore(Store):

@@ -33,12 +33,13 @@ class Change:
 
 class WorstCase(NamedTuple):
     """The most that a boundary can have in flight: events and bytes in memory (None: as many as the events have), and
-    bytes on disk.
+    bytes on disk. One of its events is as large as `each` of those that came (None: as its `merge` makes it).
     """
 
     events: int
     bytes: int | None
     disk: int | None = None
+    each: int | None = 1
 
 
 class Store(ABC):

@@ -89,7 +89,10 @@ def _bytes(pipeline: str, worst: WorstCase, project: Project, records: bool) -> 
     disk = f", and {format_size(worst.disk)} on disk" if worst.disk is not None else ""
     if worst.bytes is not None:
         return f"{format_size(worst.bytes)} (or one event, where that is larger){disk}"
+    if worst.each is None:
+        return f"as many bytes as its 'merge' makes of them{disk}"
     largest, unbounded = largest_event(project, pipeline)
+    largest *= worst.each
     if unbounded:
         return f"as many bytes as {unbounded} makes of them; max_bytes would bound it{disk}"
     size = format_size(largest)

@@ -232,7 +232,7 @@ def _check_pipelines(ledger: Ledger, final: bool) -> list[str]:
         for node in pipeline.operators:
             if node.taken != flowing and not node.first:
                 wrong.append(f"pipeline {name}: {flowing} events were sent to {node.name}, it took {node.taken}")
-            flowing = node.out
+            flowing = node.out if node.passed is None else node.passed
         for key, node in pipeline.boundaries.items():
             if node.taken != flowing:
                 wrong.append(f"pipeline {name}: {flowing} events were sent to {node.name}, it took {node.taken}")

@@ -51,7 +51,9 @@ class Delivery(Connection):
         self._pending: deque[Event] = deque()
         self._held = 0  # len(self._pending), but 0 once they are abandoned
         self._failure: Exception | None = None
-        self._told = False
+        self._order = threading.RLock()  # downstream hears one signal after the other, also one of the timer's thread
+        self._ended = False  # downstream has heard of an end
+        node.passed = 0
         self._broken = False  # the writer has raised and was not made ready since
         self._closed = False
         self._abandoned = False
@@ -112,22 +114,20 @@ class Delivery(Connection):
             if not failed and self._pending and self.writer.flush_interval and self._timer is None:
                 self._timer = self._context.clock().schedule_relative(self.writer.flush_interval, self._on_time)
         if failed:
-            self._tell()
+            self._end(self._failure)
         else:
-            self._downstream.on_batch(batch)
+            self._pass_on(batch)
 
     def on_error(self, error: Exception) -> None:
         with self._lock:
+            first = self._failure or error
             self._close()
-        self._downstream.on_error(error)
+        self._end(first)
 
     def on_completed(self) -> None:
         with self._lock:
             self._close()
-        if self._failure is not None:
-            self._tell()
-        else:
-            self._downstream.on_completed()
+        self._end(self._failure)
 
     def _on_time(self, scheduler: object, state: object = None) -> None:
         """On the timer's thread: flush."""
@@ -137,13 +137,25 @@ class Delivery(Connection):
                 return
             self._deliver(self.writer.flush)
         if self._failure is not None:
-            self._tell()
+            self._end(self._failure)
 
-    def _tell(self) -> None:
-        """Tell what follows of the failure, once."""
-        if not self._told and self._failure is not None:
-            self._told = True
-            self._downstream.on_error(self._failure)
+    def _pass_on(self, batch: list[Event]) -> None:
+        with self._order:
+            if not self._ended:
+                with self._context.ledger.lock:
+                    self._node.passed = (self._node.passed or 0) + len(batch)
+                self._downstream.on_batch(batch)
+
+    def _end(self, error: Exception | None) -> None:
+        """Tell what follows of the end, once."""
+        with self._order:
+            if self._ended:
+                return
+            self._ended = True
+            if error is not None:
+                self._downstream.on_error(error)
+            else:
+                self._downstream.on_completed()
 
     # Under the lock
 

@@ -182,7 +182,7 @@ class Collector:
             nodes = context.pipeline.sink(branch.name)
             name = nodes[1].name.partition(" ")[2]
             if isinstance(branch.sink, Stdin):
-                feed = self._feeds[branch.sink.runner] = Feed(branch.sink.runner, self._news.set)
+                feed = self._feeds[branch.sink.runner] = Feed(branch.sink.runner, self._news.set, branch.sink.timeout)
                 branch = replace(branch, sink=branch.sink.bound_to(feed))
             pipeline.branches.append(OpenBranch(branch, nodes, name, context, self._news.set))
         letter = pipeline.spec.dead_letter
@@ -335,7 +335,7 @@ class Collector:
         for pipeline in self._pipelines.values():
             pipeline.connection.dispose()
         for branch in self._branches():
-            branch.cancel()
+            branch.cancel(_AT_ONCE)
 
     def _close_branches(self) -> None:
         for branch in self._branches():

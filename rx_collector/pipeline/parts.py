@@ -140,15 +140,19 @@ class OpenBranch:
         self.consumer = consumer
         self.end.boundary_cancel = self.consumer.boundary.cancel
 
-    def cancel(self) -> None:
-        """Drop what waits, or keep it, and make a write that hangs give up."""
-        self.consumer.boundary.cancel("cut short")
+    def cancel(self, patience: float) -> None:
+        """Drop what waits, or keep it, and make a write that hangs give up. A disk that hangs is waited for so long."""
+        name = f"rx-{self.end.name.replace(', ', '-')}-cut-short"
+        thread = threading.Thread(target=self.consumer.boundary.cancel, args=("cut short",), name=name, daemon=True)
+        thread.start()
+        thread.join(patience)
         self.delivery.cancel()
 
     def abandon(self) -> None:
-        """Leave a sink behind that could not be made to give up; what it has in hand is counted as failed."""
+        """Leave behind what could not be made to give up; what a sink has in hand is counted as failed."""
         if self.consumer.thread.is_alive():
-            logger.error("{}: the sink does not return and is left behind", self.end.name)
+            logger.error("{}: it does not return and is left behind", self.end.name)
+            self.consumer.boundary.abandon("left behind")
             self.delivery.abandon()
 
 

@@ -10,7 +10,8 @@ import threading
 from collections.abc import Callable
 
 from rx_collector.errors import OutputError
-from rx_collector.sinks.descriptor import CancellableWriter, Cancelled
+from rx_collector.sinks.descriptor import CancellableWriter, Cancelled, TimedOut
+from rx_collector.units import format_duration
 
 __all__ = ["Feed"]
 
@@ -21,9 +22,10 @@ class Feed:
     A line counts as written when the pipe has taken it; what a child did not read before it ended is gone with it.
     """
 
-    def __init__(self, name: str, on_finish: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, name: str, on_finish: Callable[[], None] = lambda: None, timeout: float | None = None) -> None:
         self.name = name
         self._on_finish = on_finish
+        self._timeout = timeout
         self._changed = threading.Condition()
         self._out: CancellableWriter | None = None
         self._writing: CancellableWriter | None = None  # what a write is busy with at this moment
@@ -42,7 +44,7 @@ class Feed:
             if self._finished or self._cancelled:
                 os.close(descriptor)
                 return
-            self._out = CancellableWriter(descriptor)
+            self._out = CancellableWriter(descriptor, self._timeout)
             self._changed.notify_all()
 
     def detach(self) -> None:
@@ -61,7 +63,10 @@ class Feed:
             self._changed.notify_all()
 
     def write(self, data: bytes) -> None:
-        """Write whole lines. Blocks until a pipe has taken all of them; raises OutputError with how many it took."""
+        """Write whole lines. Blocks until a pipe has taken all of them; raises OutputError with how many it took.
+
+        With a `timeout`, a child that takes nothing for so long is a failure; waiting for the next child is not.
+        """
         done = 0
         while done < len(data):
             with self._changed:
@@ -74,6 +79,10 @@ class Feed:
             try:
                 out.write(data[done:])
                 done = len(data)
+            except TimedOut:
+                why = f"took nothing for {format_duration(self._timeout or 0.0)}"
+                whole = data.count(b"\n", 0, done + out.written)
+                raise OutputError(f"{self.name} {why}", delivered=whole) from None
             except (OSError, Cancelled):
                 # A child that is gone leaves the line it had half of to the next one, whole.
                 done = max(done, data.rfind(b"\n", done, done + out.written) + 1)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Protocol
 
-from rx_collector.config.options import BOOLEAN, TEXT, option
+from rx_collector.config.options import BOOLEAN, DURATION, TEXT, option
 from rx_collector.errors import OutputError
 from rx_collector.event import Event
 from rx_collector.sinks.base import Sink, Writer, sink
@@ -44,6 +44,9 @@ class Stdin(Sink):
     runner: str = option(TEXT, "The runner whose child reads the events.", example="sorter")
     format: str = option(FORMATS, "How an event is written.", "ndjson")
     envelope: bool = option(BOOLEAN, "Whether the whole event is written, not its payload alone.", False)
+    timeout: float | None = option(
+        DURATION, "How long the child may take nothing before a write fails; without a child it waits.", None
+    )
 
     feed: _Feed | None = field(default=None, compare=False, repr=False)
 

@@ -167,6 +167,7 @@ class Run:
     """A script on its way through operators into a probe."""
 
     def __init__(self, source: Scripted, operators: Sequence[Any], probe: Probe) -> None:
+        self._threads = set(threading.enumerate())  # which were there before
         self.source = source
         self.probe = probe
         self.context = new_context("check")
@@ -179,7 +180,10 @@ class Run:
 
     def wait(self) -> Run:
         """Wait for the end."""
-        assert self.probe.ended.wait(DEADLINE), "there is no completion and no error"
+        if not self.probe.ended.wait(DEADLINE):
+            raised = [error for connection in self.source.connections for error in connection.raised]
+            why = f", and an exception travelled upstream: {raised[0]!r}" if raised else ""
+            raise AssertionError(f"there is no completion and no error{why}")
         return self.finish()
 
     def dispose(self) -> Run:
@@ -192,8 +196,9 @@ class Run:
     def finish(self) -> Run:
         """See all its threads gone."""
         self.context.close()
-        for thread in threading.enumerate():
-            if thread.name.startswith(("rx-script", "rx-check-")) and thread is not threading.current_thread():
+        sources = {connection.thread for connection in self.source.connections}
+        for thread in sources | set(threading.enumerate()) - self._threads:
+            if thread.name.startswith(("rx-script", "rx-check-")):
                 thread.join(DEADLINE)
                 assert not thread.is_alive(), f"thread {thread.name} is left"
         return self
@@ -205,11 +210,11 @@ class Run:
 
     def check(self, *, balanced: bool = True) -> None:
         """Check what holds for every run: no breach of the rules of signals, nothing raised upstream, the ledger."""
-        assert not self.probe.wrong, self.probe.wrong
+        assert not self.probe.wrong, "; ".join(dict.fromkeys(self.probe.wrong))
         raised = [error for connection in self.source.connections for error in connection.raised]
         assert not raised, f"an exception travelled upstream: {raised!r}"
         report = Report.of(self.context.ledger, seconds=0, exit_code=0)
-        assert not balanced or report.balanced, report.unbalanced
+        assert not balanced or report.balanced, "; ".join(report.unbalanced)
 
 
 def run_script(script: Script, *operators: Any, probe: Probe | None = None) -> Run:

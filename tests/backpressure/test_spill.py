@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -525,6 +526,88 @@ def test_writes_that_fail_for_a_while(tmp_path: Path, faults: Path, number: int,
     assert result.stdout.split() == ["True", "200", "{'disk':", "100}"]
     assert f"faulty: {name}; arriving events are dropped and counted" in result.stderr
     assert "there is room again" in result.stderr
+
+
+FAILING_FILE = """
+runners:
+  numbers: {command: [seq, "1000"]}
+pipelines:
+  p:
+    from: numbers
+    sinks:
+      - file: {path: faulty.ndjson, format: text}
+        backpressure: block
+        retry: {limit: 10_000, backoff: 1ms..5ms}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [5, 28, 30], ids=["EIO", "ENOSPC", "EROFS"])
+def test_a_file_whose_writes_fail_for_a_while_has_every_line_once(tmp_path: Path, faults: Path, number: int) -> None:
+    control = tmp_path / "on"
+    control.write_text("w")
+    (tmp_path / "x.yaml").write_text(FAILING_FILE)
+    environment = {**os.environ, "LD_PRELOAD": str(faults), "FAULTS": str(control), "FAULTS_ERRNO": str(number)}
+    command = [sys.executable, "-m", "rx_collector", "run", "x.yaml", "-v", "--report", "r.json"]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    try:
+        said = next(line for line in process.stderr if "tried again" in line)
+        control.unlink()
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+    assert os.strerror(number).lower() in said
+    assert process.returncode == 0, errors
+    assert (tmp_path / "faulty.ndjson").read_text().split() == [str(n) for n in range(1, 1001)]
+    assert json.loads((tmp_path / "r.json").read_text())["pipelines"]["p"]["sinks"]["file"]["retried"] > 0
+
+
+HANGS = """
+runners:
+  numbers: {command: [sh, -c, "seq 2000; while :; do seq 100; sleep 0.01; done"]}
+pipelines:
+  p:
+    from: numbers
+    sinks:
+      - exec: {command: [sleep, "3600"], grace: 1ms}
+        backpressure: {strategy: spill, path: faulty.spill, capacity: 10, max_bytes: 8MB}
+"""
+
+
+@pytest.mark.slow
+def test_a_disk_that_hangs_keeps_no_run_from_its_end(tmp_path: Path, faults: Path) -> None:
+    """Nothing can interrupt the write: it is left behind, with an account of what it had."""
+    control, sheet = tmp_path / "on", tmp_path / "r.json"
+    (tmp_path / "x.yaml").write_text(HANGS)
+    environment = {**os.environ, "LD_PRELOAD": str(faults), "FAULTS": str(control), "FAULTS_ERRNO": "5"}
+    command = [sys.executable, "-m", "rx_collector", "run", "x.yaml", "--drain", "100ms", "--report", str(sheet)]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        log = tmp_path / "faulty.spill-wal"
+        wait_until(lambda: log.exists() and log.stat().st_size > 50_000, "it spills")
+        control.write_text("h")
+        wait_until(lambda: hangs(process.pid, "nanosleep"), "a write hangs")
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.wait()
+        if process.stderr is not None:
+            process.stderr.close()
+    assert process.returncode == 1, errors
+    assert "p, exec: it does not return and is left behind" in errors
+    report = json.loads(sheet.read_text())
+    assert report["balanced"], report["unbalanced"]
+    assert report["pipelines"]["p"]["dropped"]["exec: left behind"] > 0
+
+
+def hangs(pid: int, where: str) -> bool:
+    """Whether one of its threads sleeps in a system call of this name."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/wchan")
+    return any(where in task.read_text() for task in tasks)
 
 
 def test_reading_back_is_faster_than_it_has_to_be(tmp_path: Path) -> None:

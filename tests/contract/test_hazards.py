@@ -185,8 +185,39 @@ def test_take_ends_its_source() -> None:
     assert not connection.thread.is_alive()
 
 
-def test_a_timer_an_item_is_not_a_thread_an_item(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`debounce` starts a thread for each item."""
+def test_keys_that_are_not_seen_again_are_let_go() -> None:
+    """`group_by` keeps a group for each key there ever was."""
+    groups: list[Any] = []
+    source: Subject[int] = Subject()
+    subscription = source.pipe(ops.group_by(lambda number: number)).subscribe(groups.append)
+    for number in range(500):
+        source.on_next(number)
+    source.on_next(0)
+    assert len(groups) == 500, "the group of a key that was not seen for long is still there"
+    subscription.dispose()
+
+    gate, entered = threading.Event(), threading.Event()
+
+    def stuck(batch: Any) -> None:
+        entered.set()
+        gate.wait(10)
+
+    for strategy in (
+        op.backpressure("latest", key="this", capacity=10),
+        op.backpressure("conflate", by="this", merge=max),
+    ):
+        gate.clear()
+        run = run_script(Script.of(range(50_000), size=100), strategy, probe=Probe(stuck))
+        assert entered.wait(10)
+        wait_until(lambda run=run: run.source.connections[0].ended, "all has come")  # type: ignore[misc]
+        assert run.report().pipelines["check"].nodes[0].held <= strategy.capacity
+        gate.set()
+        run.wait().check()
+
+
+@pytest.mark.parametrize("operator", [ops.debounce(0.2), ops.timeout(0.2)], ids=["debounce", "timeout"])
+def test_a_timer_an_item_is_not_a_thread_an_item(operator: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`debounce` and `timeout` start a thread for each item."""
     started: list[str] = []
     start = threading.Thread.start
 
@@ -196,7 +227,7 @@ def test_a_timer_an_item_is_not_a_thread_an_item(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(threading.Thread, "start", counted)
     source: Subject[int] = Subject()
-    subscription = source.pipe(ops.debounce(0.2)).subscribe()
+    subscription = source.pipe(operator).subscribe()
     for number in range(20):
         source.on_next(number)
     subscription.dispose()

@@ -93,6 +93,23 @@ def test_adding_a_component(tmp_path: Path) -> None:
     assert '"only"' in command("schema").stdout
 
 
+@pytest.mark.slow
+def test_testing_a_component(tmp_path: Path) -> None:
+    """The page is a file of tests: all of it passes, and what it shows of a bad sink is what is said."""
+    text = "\n".join(blocks("docs/testing-a-component.md", "python"))
+    (tmp_path / "test_mine.py").write_text(text)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mine.py"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stdout
+    assert f"{text.count('def test_')} passed" in result.stdout
+    (tmp_path / "test_mine.py").write_text(text.replace("self.events.extend(events)", "self.events.extend(events[1:])"))
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 1
+    (said,) = blocks("docs/testing-a-component.md", "text")
+    for line in said.splitlines():
+        assert line in result.stdout
+
+
 def test_every_example_of_a_component_is_right(tmp_path: Path) -> None:
     for sort, components in _components().items():
         for name, component in components.items():

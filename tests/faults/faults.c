@@ -1,5 +1,6 @@
 /* Preloaded into a process under test: while the file $FAULTS exists, writes to what has "faulty" in its path fail, and
- * reads of it, too, when that file holds an "r". The number in $FAULTS_ERRNO is the error. */
+ * reads of it, too, when that file holds an "r". The number in $FAULTS_ERRNO is the error. When it holds an "h" the writes
+ * do not return while it exists, as on a disk that hangs. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -24,6 +25,10 @@ static int faulty(int descriptor, int reading) {
         fclose(file);
     }
     if (reading != (what == 'r')) return 0;
+    if (what == 'h') {
+        while (access(control, F_OK) == 0) usleep(10000);
+        return 0;
+    }
     errno = atoi(getenv("FAULTS_ERRNO"));
     return 1;
 }

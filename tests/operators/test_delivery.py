@@ -16,8 +16,11 @@ import rx_collector as rx
 from rx_collector import operators as op
 from rx_collector import sinks
 from rx_collector.event import Event
+from rx_collector.runners.feed import Feed
 from rx_collector.sinks.base import Sink, Writer
 from rx_collector.sinks.retry import Retry
+from rx_collector.testing import Probe, run_script
+from rx_collector.testing import Script as Scripted
 from tests.conftest import wait_until
 from tests.events import Result, event, run
 
@@ -162,6 +165,39 @@ def test_a_failing_sink_never_makes_the_source_run_again(tmp_path: Path) -> None
     assert (tmp_path / "starts").read_text() == "x\n"
 
 
+def test_a_flush_that_fails_on_the_timers_thread_waits_for_what_is_passed_on() -> None:
+    """While what follows has a batch, the failure of the flush must not reach it; afterwards it is told once."""
+    failed, chance = threading.Event(), threading.Event()
+
+    class Failing(_Script):
+        def flush(self) -> int:
+            failed.set()
+            raise rx.OutputError("it is full")
+
+    class Sink(Script):
+        def open(self) -> Writer:
+            writer = Failing(self)
+            writer.flush_interval = 0.001
+            return writer
+
+    def takes_its_time(batch: Any) -> None:
+        assert failed.wait(10)
+        chance.wait(0.05)  # for a signal that overlaps; what is asserted holds without it, too
+
+    script = Scripted.of([1, 2, 3], error=ValueError("source"))
+    run = run_script(script, op.to(Sink(buffered=True)), op.map("this"), probe=Probe(takes_its_time)).wait()
+    run.check()
+    assert run.probe.data == [1, 2, 3]
+    assert str(run.probe.error) == "it is full"
+
+
+def test_what_a_sink_dropped_is_passed_on_all_the_same() -> None:
+    """What follows gets what was handed over, and the sheet balances."""
+    result = run(op.to(Script([4]), on_failure="drop"), op.filter("this > 1"), events=list(range(10)))
+    assert result.data == list(range(2, 10))
+    assert [node.dropped for node in result.report.pipelines["test"].nodes] == [6, 0]
+
+
 def test_the_waits_double_are_shortened_by_chance_and_the_same_each_time() -> None:
     waits = list(Retry(limit=5, backoff="1s..6s").waits("file"))
     assert waits == list(Retry(limit=5, backoff="1s..6s").waits("file"))
@@ -199,13 +235,22 @@ def hanging_fifo(directory: Path) -> tuple[Writer, int]:
 BIG = [event({"n": n, "fill": "x" * 1000}) for n in range(3000)]
 
 
-@pytest.mark.parametrize("sort", ["console", "exec", "fifo"])
+def hanging_stdin() -> tuple[Writer, int]:
+    reading, writing = os.pipe()
+    feed = Feed("child", timeout=0.02)
+    feed.attach(writing)
+    return sinks.stdin("child").bound_to(feed).open(), reading
+
+
+@pytest.mark.parametrize("sort", ["console", "exec", "fifo", "stdin"])
 def test_a_write_that_hangs_times_out_and_what_follows_can_be_read(tmp_path: Path, sort: str) -> None:
     reading = -1
     if sort == "console":
         writer, reading, _ = hanging_console(timeout="20ms")
     elif sort == "fifo":
         writer, reading = hanging_fifo(tmp_path)
+    elif sort == "stdin":
+        writer, reading = hanging_stdin()
     else:
         writer = sinks.exec(["sleep", "3600"], timeout="20ms", grace="1ms").open()
     with pytest.raises(rx.OutputError, match=r"took nothing for 20ms") as caught:
@@ -223,6 +268,24 @@ def test_a_write_that_hangs_times_out_and_what_follows_can_be_read(tmp_path: Pat
         writer.close()
     except rx.OutputError:
         assert sort == "exec"
+
+
+def test_stdin_in_a_file_has_its_timeout_too(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text("""
+runners:
+  numbers: {command: [seq, "1000000"]}
+  deaf: {command: [sleep, "3600"], stop: {grace: 50ms}}
+pipelines:
+  p:
+    from: numbers
+    sinks:
+      - stdin: {runner: deaf, timeout: 20ms}
+        backpressure: block
+""")
+    report = rx.load(tmp_path / "x.yaml", {}).run(duration="20s", drain="1s")
+    assert report.balanced, report.unbalanced
+    assert report.exit_code == 1
+    assert report.errors == ["p, stdin: deaf took nothing for 20ms"]
 
 
 def read(descriptor: int) -> bytes:

@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import rx_collector as rx
 from rx_collector.backpressure import STRATEGIES
+from rx_collector.dead_letter import dead_letter, restore
+from rx_collector.event import Event, Origin, encode_json, from_message
 from rx_collector.pipeline.collector import Collector
 from tests.cli.test_errors import GOOD, command
 from tests.conftest import wait_until
@@ -305,6 +309,33 @@ def test_dead_letters_of_an_operator_and_of_a_sink_are_replayed(tmp_path: Path) 
             assert one[key] == letter[key]
 
 
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(
+    raw=st.none() | st.binary(max_size=40),
+    data=st.none() | st.dictionaries(st.text(max_size=3), st.integers(-(2**53), 2**53), max_size=3),
+    kind=st.sampled_from(["line", "stderr", "lifecycle"]),
+    runner=st.text("ab-/.1", min_size=1, max_size=6),
+    line=st.integers(1, 1 << 40),
+    part=st.sampled_from(["", "0", "+3", "0.1"]),
+    time_ns=st.none() | st.integers(0, 4 * 10**18),
+)
+def test_a_record_read_again_is_the_event_that_it_tells_of(
+    raw: bytes | None, data: Any, kind: str, runner: str, line: int, part: str, time_ns: int | None
+) -> None:
+    """Whatever its bytes are: text, no text, nothing; and wherever it came from."""
+    origin = Origin("20261124T105009.123456Z", runner, 3, 42, 1_700_000_000_123_456_789, kind)
+    if raw is None and data is None:
+        data = {}
+    event = Event(from_message if data is None else data, raw, origin, line, None, time_ns, part)
+    record = dead_letter(event, operator="sinks[0] file", reason="sink", error="it is full", place="x.yaml:3")
+    again = restore(json.loads(encode_json(record.data)))
+    assert (again.raw, again.id, again.line, again.part, again.type) == (raw, event.id, line, part, kind)
+    assert (again.runner, again.incarnation, again.pid) == (runner, 3, 42)
+    assert (again.observed_time, again.time) == (event.observed_time, event.time)
+    if data is not None or raw is not None:
+        assert again.data == event.data
+
+
 def test_what_is_no_dead_letter_is_rejected_by_restore(tmp_path: Path) -> None:
     (tmp_path / "dead").write_text(
         '{"a": 1}\n{"raw": "x", "runner": "r", "incarnation": 1, "line": 1, "id": "y"}\n[]\n'
@@ -346,6 +377,11 @@ def test_explain_states_the_worst_case_of_each_boundary(tmp_path: Path) -> None:
         "        retry: 3\n        on_failure: drop\n"
         "      - null:\n        name: kept\n"
         "        backpressure: {strategy: spill, path: s, capacity: 100, max_bytes: 2MiB}\n"
+        "      - null:\n        name: newest\n        backpressure: {strategy: latest, key: message, capacity: 100}\n"
+        "      - null:\n        name: sums\n        backpressure: {strategy: conflate, by: message, capacity: 100, "
+        "aggregate: {n: count(), last: last(message)}}\n"
+        "      - null:\n        name: merged\n        backpressure: {strategy: conflate, merge: 'operator:add'}\n"
+        "    dead_letter: {null: {}, backpressure: {strategy: block, capacity: 50}}\n"
         "  more:\n    from: all\n    operators: [{buffer: {count: 10}}]\n    sinks:\n"
         "      - null:\n        backpressure: {strategy: block, capacity: 10}\n"
         "  made:\n    from: all\n    operators: [{map: this}]\n    sinks:\n"
@@ -358,6 +394,10 @@ def test_explain_states_the_worst_case_of_each_boundary(tmp_path: Path) -> None:
         "worst case: 10,000 events, 9.766MiB (1KiB each)",
         "worst case: 100 events, 1MiB (or one event, where that is larger)",
         "worst case: 100 events, 100KiB (1KiB each), and 2MiB on disk",
+        "worst case: 100 events, 100KiB (1KiB each)",
+        "worst case: 100 events, 400KiB (4KiB each)",
+        "worst case: 10,000 events, as many bytes as its 'merge' makes of them",
+        "worst case: 50 events, 50KiB (records of lines of at most 1KiB)",
         "worst case: 10 events, 100KiB (10KiB each)",
         "worst case: 2 events, as many bytes as made.operators[0] map makes of them; max_bytes would bound it",
     ]

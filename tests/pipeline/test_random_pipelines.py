@@ -1,4 +1,4 @@
-"""Random pipelines with random ends: the ledger balances, children and threads are gone, an exit code 1 has its reasons."""
+"""Random pipelines and chains with random ends: the ledger balances, children and threads are gone."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import reactivex.operators as ops
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import rx_collector as rx
+from rx_collector import operators as op
+from rx_collector import sinks as sinks_
+from rx_collector.backpressure import STRATEGIES
+from rx_collector.operators.backpressure import Backpressure
+from rx_collector.operators.to import To
 from rx_collector.pipeline.collector import Collector
+from rx_collector.testing import Probe, Script, run_script
 from tests.conftest import wait_until
 
 OPERATORS: list[Any] = [
@@ -31,7 +38,7 @@ OPERATORS: list[Any] = [
     {"flat_map": "[] if message == None else [this]"},
     {"buffer": {"count": 7}},
     {"buffer": {"count": 100, "time": "1ms"}},
-    {"backpressure": {"strategy": "drop_oldest", "capacity": 10}},
+    {"restore": None},
 ]
 SINKS: list[Any] = [
     {"null": None},
@@ -43,15 +50,44 @@ SINKS: list[Any] = [
     {"exec": {"command": ["sh", "-c", "head -n 3 >/dev/null"]}},
 ]
 
-operators = st.lists(st.sampled_from([one for one in OPERATORS if "backpressure" not in one]), max_size=5)
-backpressure = st.fixed_dictionaries(
-    {
-        "strategy": st.sampled_from(["block", "drop_oldest", "drop_newest"]),
-        "capacity": st.sampled_from([1, 2, 10, 1000]),
-    }
+#: What each strategy needs or may have beside its name; a field that is not there is null, and a text is no number.
+OPTIONS: dict[str, list[dict[str, Any]]] = {
+    "latest": [{}, {"key": "meta.line % 5"}, {"key": "int(message)"}],
+    "conflate": [
+        {"aggregate": {"n": "count()"}},
+        {"by": "meta.line % 5", "aggregate": {"n": "count()", "last": "last(message)", "total": "sum(n)"}},
+    ],
+    "spill": [
+        {"path": "spilled", "max_bytes": "1MiB"},
+        {"path": "spilled", "max_bytes": "1MiB", "when_full": "drop_newest"},
+    ],
+}
+
+operators = st.lists(st.sampled_from(OPERATORS), max_size=5)
+capacity = st.sampled_from([1, 2, 10, 1000])
+backpressure = st.sampled_from(list(STRATEGIES)).flatmap(
+    lambda name: st.builds(
+        lambda options, capacity, bounds: {"strategy": name, "capacity": capacity, **bounds, **options},
+        st.sampled_from(OPTIONS.get(name, [{}])),
+        capacity,
+        st.sampled_from([{}, {"max_age": "5ms"}, {"max_bytes": 100} if name != "spill" else {}]),
+    )
+)
+failure = st.fixed_dictionaries(
+    {},
+    optional={
+        "retry": st.just({"limit": 2, "backoff": "1ms..2ms"}),
+        "on_failure": st.sampled_from(["fail", "drop", "dead_letter"]),
+    },
 )
 sinks = st.lists(
-    st.builds(lambda sink, b: {**sink, "backpressure": b}, st.sampled_from(SINKS), backpressure), max_size=3
+    st.builds(
+        lambda sink, boundary, fails: {**sink, "backpressure": boundary, **fails},
+        st.sampled_from(SINKS),
+        backpressure,
+        failure,
+    ),
+    max_size=3,
 )
 commands = st.sampled_from(
     [
@@ -85,6 +121,10 @@ def files(draw: Any) -> Any:
         for index, sink in enumerate(pipeline["sinks"]):
             if isinstance(sink.get("file"), dict):
                 sink["file"] = {**sink["file"], "path": f"{sink['file']['path']}-{name}-{index}"}
+            if isinstance(sink["backpressure"], dict) and "path" in sink["backpressure"]:
+                sink["backpressure"] = {**sink["backpressure"], "path": f"spilled-{name}-{index}"}
+            if sink.get("on_failure") == "dead_letter" and "dead_letter" not in pipeline:
+                del sink["on_failure"]
     return {"runners": runners, "pipelines": pipelines}
 
 
@@ -133,4 +173,63 @@ def test_any_pipeline_with_any_end(file: Any, end: tuple[str, int]) -> None:
             for node in pipeline.nodes:
                 gone = node.out + node.filtered + node.rejected + node.dropped + node.merged + node.held
                 assert node.taken + node.made == gone
-                assert node.held == 0
+                assert node.held == node.kept
+                assert not node.kept or node.node.startswith("sinks[")
+
+
+CHAIN: list[Any] = [
+    op.filter("n % 3 != 0"),
+    op.map("{'n': n + 1}"),
+    op.map("n + 1 if n % 5 else this"),  # for some a number, in which what follows finds no field
+    op.flat_map("[this, this]"),
+    op.set(k="n % 2"),
+    op.buffer(count=3),
+    op.buffer(count=50, time=0.001),
+    op.to(sinks_.null()),
+    op.to(sinks_.callback(lambda event: 1 // (event.line % 7)), on_failure="drop"),
+    op.to(sinks_.callback(lambda event: 1 // (event.line % 40))),
+    ops.filter(lambda event: event.line % 2),
+    ops.take(9),
+    op.backpressure("block", capacity=4),
+    op.backpressure("drop_oldest", capacity=4),
+    op.backpressure("drop_newest", capacity=4, max_bytes=20),
+    op.backpressure("latest", capacity=4, key="meta.line % 3"),
+    op.backpressure("conflate", capacity=4, merge=lambda older, newer: newer),
+    op.backpressure("error", capacity=40),
+]
+
+
+@pytest.mark.slow
+@settings(deadline=None, derandomize=True, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    chain=st.lists(st.sampled_from(CHAIN), max_size=5),
+    count=st.integers(0, 120),
+    size=st.integers(1, 30),
+    fails=st.booleans(),
+    cancel_at=st.none() | st.integers(0, 20),
+)
+def test_any_chain_sends_nothing_after_its_end(
+    chain: list[Any], count: int, size: int, fails: bool, cancel_at: int | None
+) -> None:
+    """One terminal signal at the most, none that overlaps another or comes after the end, also that by a cancellation."""
+    enough, seen = threading.Event(), 0
+
+    def count_down(batch: Any) -> None:
+        nonlocal seen
+        seen += 1
+        if cancel_at is not None and seen >= cancel_at:
+            enough.set()
+
+    script = Script.of([{"n": n} for n in range(count)], size=size, error=ValueError("source") if fails else None)
+    run = run_script(script, *chain, probe=Probe(count_down))
+    if cancel_at is None:
+        run.wait()
+    else:
+        wait_until(lambda: enough.is_set() or run.probe.ended.is_set() or cancel_at == 0, "it is far enough")
+        run.dispose()
+        run.probe.closed = True
+    run.check()
+    assert len(run.probe.terminals) <= 1
+    if cancel_at is None and fails and not any(isinstance(one, Backpressure | To) or one is CHAIN[11] for one in chain):
+        assert str(run.probe.error) == "source"
+    assert not any(connection.thread.is_alive() for connection in run.source.connections)
