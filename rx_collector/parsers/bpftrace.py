@@ -95,13 +95,12 @@ class Bpftrace(Format):
                     if block.key_is_whole:
                         if _goes_on(block, text):
                             return []
+                    elif text[:1] != "@" and (end := _KEY_ENDS.match(text)) is not None:
+                        del open_blocks[0]
+                        return _entry(block.name, "\n".join([*block.lines, end[1]]), end[2], open_blocks)
                     elif text[:1] in _IN_A_KEY:
                         block.lines.append(text)
-                        if text[:1] not in _ENDS_A_KEY or (end := _KEY_ENDS.match(text)) is None:
-                            return []
-                        block.lines[-1] = end[1]
-                        del open_blocks[0]
-                        return _entry(block.name, "\n".join(block.lines), end[2], open_blocks)
+                        return []
                 del open_blocks[0]
                 if not block.key_is_whole:
                     begun = [f"{block.name}[{block.lines[0]}", *block.lines[1:]]
@@ -112,9 +111,8 @@ class Bpftrace(Format):
         return parse
 
 
-#: How a line begins that can be part of a stack in a key, and how one that can end the key.
-_IN_A_KEY: Final = (" ", "\t", ",", "]", "")
-_ENDS_A_KEY: Final = (",", "]")
+#: How a line begins that can be part of a stack in a key.
+_IN_A_KEY: Final = (" ", "\t", ",", "")
 
 
 def _goes_on(block: _Block, text: str) -> bool:

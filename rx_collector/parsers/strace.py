@@ -71,7 +71,13 @@ class _Unfinished:
         return gone
 
     def take(self, pid: int | None, call: str) -> tuple[dict[str, Any], str] | None:
-        """Give the beginning of a call that goes on now, None where it is not kept."""
+        """Give the beginning of a call that goes on now, None where it is not kept.
+
+        When only one process is left strace says no longer which one goes on.
+        """
+        if pid is None and None not in self._begun:
+            of_call = [process for process, begun in self._begun.items() if begun[1] == call]
+            pid = of_call[0] if len(of_call) == 1 else None
         begun = self._begun.get(pid)
         if begun is None or begun[1] != call:
             return None
