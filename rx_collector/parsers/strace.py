@@ -34,7 +34,7 @@ _SIGNAL = re.compile(r"--- (SIG\w{1,16}|stopped by SIG\w{1,16})(?: (\{.*\}))? --
 _EXIT = re.compile(
     r"\+\+\+ (?:exited with (\d{1,10})|killed by (SIG\w{1,16})( \(core dumped\))?|(superseded by .*)) \+\+\+$"
 )
-_PLAIN = re.compile(r'([^"<(\[{/)]*)\)')
+_PLAIN = re.compile(r'([^"<(\[{/)\]}]*)\)')
 #: What the arguments are split at: a comma, brackets. Texts, paths of descriptors (-y) and comments are skipped whole.
 _TOKEN = re.compile(
     r"""[^",(\[{)\]}/<]*(?:(,\ )|([(\[{])|([)\]}])|"[^"\\]*(?:\\.[^"\\]*)*("?)"""
