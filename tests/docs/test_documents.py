@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import doctest
 import importlib.util
+import json
 import pkgutil
 import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
 import rx_collector
 from rx_collector.cli.catalogue import _components
+from rx_collector.parsers import FORMATS
 
 ROOT = Path(__file__).parent.parent.parent
 MODULES = [module.name for module in pkgutil.walk_packages(rx_collector.__path__, "rx_collector.")]
@@ -66,6 +69,46 @@ def test_the_quickstart() -> None:
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("\n") == 2
     assert "balanced" in result.stderr
+
+
+EXAMPLE = re.compile(r"^```yaml\n(.*?)^```\n\n```text\n(.*?)^```\n\n```json\n(.*?)^```", re.DOTALL | re.MULTILINE)
+EXAMPLES = EXAMPLE.findall((ROOT / "docs" / "formats.md").read_text())
+RUN_ITEMS = """\
+runners:
+  tool: {command: [cat, app.log]}
+pipelines:
+  p:
+    from: tool
+    sinks:
+      - file: out.ndjson
+        backpressure: block
+    operators:
+"""
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_an_example_of_a_format(number: int, tmp_path: Path) -> None:
+    written, printed, payloads = EXAMPLES[number]
+    if "format: jc" in written:
+        pytest.importorskip("jc")
+    whole = written.startswith("runners:")
+    (tmp_path / "x.yaml").write_text(written if whole else RUN_ITEMS + textwrap.indent(written, "      "))
+    (tmp_path / "app.log").write_text(printed)
+    report = rx_collector.load(tmp_path / "x.yaml").run()
+    assert report.balanced
+    assert report.exit_code == 0
+    (output,) = tmp_path.glob("*.ndjson")
+    made = [json.loads(line) for line in output.read_text().splitlines()]
+    assert made == [json.loads(line) for line in payloads.splitlines()]
+
+
+def test_every_format_has_an_example() -> None:
+    text = (ROOT / "docs" / "formats.md").read_text()
+    assert len(EXAMPLES) == text.count("```yaml")
+    used = re.findall(r"parse: (?:{format: )?(\w+)", "".join(written for written, _, _ in EXAMPLES))
+    assert set(used) == set(FORMATS)
+    headed = [name.strip() for line in re.findall(r"^## (.*)$", text, re.MULTILINE) for name in line.split(",")]
+    assert headed[:-1] == sorted(FORMATS, key=headed.index)
 
 
 @pytest.mark.slow
