@@ -73,9 +73,11 @@ class KeyValue(Format):
                     raise ParseError(f"there is no key before {pair.strip()[:40]!r}")
             return fields
 
-        def pairs(text: str) -> dict[str, Any]:
-            fields: dict[str, Any] = {}
-            position, end = 0, len(text)
+        def pairs(text: str, quote: int) -> dict[str, Any]:
+            # What ends before the first quote is read the fast way. A longer separator may overlap itself.
+            last = text.rfind(between or " ", 0, quote) if between is None or len(between) == 1 else -1
+            fields = pairs_without_quotes(text[: max(last, 0)])
+            position, end = last + 1, len(text)
             while position < end:
                 match = separator.search(text, position)
                 stop, after = match.span() if match is not None else (end, end)
@@ -114,7 +116,8 @@ class KeyValue(Format):
             return fields
 
         def parse(text: str, origin: Origin) -> dict[str, Any]:
-            fields = pairs(text) if has_quote(text) else pairs_without_quotes(text)
+            quote = has_quote(text)
+            fields = pairs_without_quotes(text) if quote is None else pairs(text, quote.start())
             if not any(value is not True for value in fields.values()):
                 raise ParseError(f"there is no {assigns!r} in it")
             return convert_types(fields, types, nulls)

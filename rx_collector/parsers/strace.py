@@ -107,11 +107,12 @@ class Strace(Format):
     ``detail`` where another thread took its place). ``pid``, ``comm``, ``time`` (a text for a time of day, a number of
     seconds since 1970) and ``since`` (seconds since the line before) stand there when they are printed.
 
-    A call that others interrupt is one record, made when its end is read; its ``time`` is that of its beginning. At most
-    ``unfinished`` beginnings are kept for a runner, and no more than ``max_bytes`` of them. The oldest that has to make
-    room, and the one of a process that ends, becomes a record of its own with ``unfinished: true``; an end without its
-    beginning bears ``resumed: true``. Lines that are kept count as filtered, also those still kept at the end of the
-    stream. Let strace write to a pipe of its own (``-o /dev/stdout``): on the terminal's its lines break others in two.
+    A call that others interrupt is one record, made when its end is read; its ``time`` is that of its beginning. Of each
+    runner as many beginnings are kept as ``unfinished`` says, and no more than ``max_bytes`` of them. The oldest that has
+    to make room, and the one of a process that ends, becomes a record of its own with ``unfinished: true``; an end without
+    its beginning bears ``resumed: true``. Lines that are kept count as filtered, also those still kept at the end of the
+    stream. Let strace write to a pipe of its own (``-o /dev/stdout``), or what it says about a new process breaks lines
+    in two.
     """
 
     several = True

@@ -42,6 +42,7 @@ CASES: list[tuple[dict[str, Any], str, dict[str, Any]]] = [
     ),
     ({"pair_separator": ", ", "value_separator": " -> "}, "a -> 1, b c -> d e", {"a": "1", "b c": "d e"}),
     ({"pair_separator": "|", "quotes": ""}, "a='1|b=2'", {"a": "'1", "b": "2'"}),
+    ({"pair_separator": ";;"}, "a=1;;;b='2;;'", {"a": "1", ";b": "2;;"}),
     ({"quotes": "`"}, "a=`x y` b='z", {"a": "x y", "b": "'z"}),
     ({"types": {"on": "boolean"}}, "on a=1", {"on": True, "a": "1"}),
 ]
