@@ -12,6 +12,7 @@ import msgspec
 from rx_collector.clock import CLOCKS, UNITS, time_reader, zone_named
 from rx_collector.config.options import INVALID, TEXT, Choice, Kind, Nested, Scope, Spec, did_you_mean, option, plainly
 from rx_collector.errors import ParseError
+from rx_collector.event import Event
 from rx_collector.parsers import FORMATS, Format
 from rx_collector.parsers.json_lines import Json, decode, decode_slowly, field_decoder
 from rx_collector.stream.code import reads
@@ -113,7 +114,9 @@ class Parse(Stage):
     It reads the line, or with ``field`` a text in one field of a payload. A text that does not parse is rejected, and
     ``on_error`` says what becomes of it: ``dead_letter``, ``drop`` (counted as rejected too), ``keep_raw`` (the event
     goes on as ``{message: text}``) or ``fail`` (the stream ends with ParseError). Lifecycle events of a runner, which
-    have fields from the beginning, pass as they are.
+    have fields from the beginning, pass as they are. A text that is no record, such as a line of headings, is counted as
+    filtered; where a format finds several records in one text, those beyond the first count as made, and their ids end in
+    ``.0``, ``.1`` and so on.
     """
 
     shorthand: ClassVar[str | None] = "format"
@@ -181,13 +184,18 @@ class Parse(Stage):
             )
         return {"anyOf": forms}
 
+    @property
+    def nests(self) -> bool:  # type: ignore[override]
+        """Whether it loops over the records of a text."""
+        return self.format.several
+
     def needs(self) -> frozenset[str] | None:
         return None
 
     def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
         of_line = code.is_line and self.field == "message"
         code.is_line = False
-        if isinstance(self.format, Json) and of_line and self.on_error != "keep_raw":
+        if self.format == Json() and of_line and self.on_error != "keep_raw":
             self._emit_json(code, following)
         else:
             self._emit_text(code, of_line)
@@ -231,10 +239,11 @@ class Parse(Stage):
         origin = "origin" if code.envelope == "lines" else "event.origin"
         parser = code.bind(self.format.parser(), "parse_" + self.format.name)
         result = code.temporary()
+        left, right = ("[", "]") if self.format.several else ("", "")
         may_be_parsed = code.envelope == "events"  # a lifecycle event never travels among lines
         if may_be_parsed:
             code.write('if event.origin.type == "lifecycle":')
-            code.write(f"    {result} = dict(data)")
+            code.write(f"    {result} = {left}dict(data){right}")
             code.write("else:")
             code.indent()
         if self.on_error == "keep_raw":
@@ -242,11 +251,14 @@ class Parse(Stage):
             code.write(f"    {result} = {parser}({text}, {origin})")
             code.write(f"except {code.bind(ParseError, 'ParseError')}:")
             code.write(f"    {code.counter('kept_raw')} += 1")
-            code.write(f'    {result} = {{"message": {text}}}')
+            code.write(f'    {result} = {left}{{"message": {text}}}{right}')
         else:
             code.write(f"{result} = {parser}({text}, {origin})")
         if may_be_parsed:
             code.dedent()
+        if self.format.several:
+            self._emit_several(code, result)
+            return
         code.write(f"if {result} is None:")
         code.indent()
         code.lose()
@@ -255,6 +267,21 @@ class Parse(Stage):
         # The line is still what the payload was made of, so it is kept; but it is not the payload's JSON.
         code.payload, code.is_dict, code.owned, code.encoded, code.peek = "local", True, True, False, None
         code.has_event = False
+
+    def _emit_several(self, code: SegmentCode, records: str) -> None:
+        code.write(f"if not {records}:")
+        code.indent()
+        code.lose()
+        code.dedent()
+        code.write(f"{code.counter('made')} += len({records}) - 1")
+        source = f"{code.bind(_events_of, 'events_of')}({records}, {code.event()})"
+        code.write(f"for event in {source}:")
+        code.indent()
+        code.take_event("event")
+        code.is_dict = True
+        code.write("try:")
+        code.indent()
+        code.nested += 1
 
     def _emit_time(self, code: SegmentCode, time: TimeOf) -> None:
         code.data()
@@ -273,6 +300,14 @@ def _required(component: type[Format]) -> list[str]:
     from rx_collector.config.options import REQUIRED
 
     return [name for name, field in component.options().items() if field.default is REQUIRED]
+
+
+def _events_of(records: list[dict[str, Any]], event: Event) -> list[Event]:
+    """Make the events of the records of one text. The only one keeps the text and the id of its event."""
+    if len(records) == 1:
+        return [Event(records[0], event.raw, event.origin, event.line, None, event._time_ns, event.part)]
+    prefix = f"{event.part}." if event.part else ""
+    return [event.replace(record, f"{prefix}{number}") for number, record in enumerate(records)]
 
 
 def _text_of(value: Any, field: str) -> str:

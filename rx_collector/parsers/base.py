@@ -3,29 +3,44 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
-from rx_collector.config.options import Choice, Spec
+from rx_collector.config.options import TEXT, Choice, ListOf, Spec, option
 from rx_collector.config.registry import Registry
 from rx_collector.errors import ParseError
 from rx_collector.event import Origin
 
-__all__ = ["FORMATS", "TYPES", "Format", "TextParser", "convert_types", "format"]
+__all__ = [
+    "FORMATS",
+    "TYPES",
+    "Format",
+    "OfIncarnation",
+    "TextParser",
+    "convert_types",
+    "format",
+    "null_texts",
+]
 
-#: Turns one text into fields. None means that the text is no record (a header line). Raises ParseError.
-TextParser = Callable[[str, Origin], dict[str, Any] | None]
+#: Turns one text into fields. None means that the text is no record (a header line). Where the format says `several`, it
+#: gives a list of records, which may be empty. Raises ParseError.
+TextParser = Callable[[str, Origin], dict[str, Any] | list[dict[str, Any]] | None]
 
 
 @dataclass(frozen=True)
 class Format(Spec, ABC):
-    """The description of a format. `parser` is called once for each subscription, so it may keep state."""
+    """The description of a format. `parser` is called once for each subscription, so it may keep state.
+
+    What it keeps must have a bound: by what is declared, or by an option with a default.
+    """
 
     name: ClassVar[str] = ""
     summary: ClassVar[str] = ""
     #: A whole example for `describe`, in YAML: one item of `operators`.
     example: ClassVar[str] = ""
+    #: True where one text can hold several records: the parser gives a list of them then, an empty one for no record.
+    several: ClassVar[bool] = False
 
     @abstractmethod
     def parser(self) -> TextParser:
@@ -60,16 +75,54 @@ _CONVERTERS: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "boo
 TYPES = Choice(*_CONVERTERS)
 
 
-def convert_types(fields: dict[str, Any], types: dict[str, str]) -> dict[str, Any]:
+def null_texts() -> Any:
+    """Declare the option ``nulls``."""
+    return option(ListOf(TEXT), "The texts that mean that there is no value; a field that holds one is null.", ())
+
+
+def convert_types(fields: dict[str, Any], types: dict[str, str], nulls: Collection[str] = ()) -> dict[str, Any]:
     """Turn the named fields from text into their type, in place. A field that is missing stays missing.
 
-    Raises ParseError for a text that is not of its type.
+    Where a text is one of `nulls` its field becomes None before that. Raises ParseError for a text that is not of its
+    type.
+
+    >>> convert_types({"pid": "7", "tty": "-"}, {"pid": "int"}, ["-"])
+    {'pid': 7, 'tty': None}
     """
+    if nulls:
+        for field, text in fields.items():
+            if text in nulls:
+                fields[field] = None
     for field, kind in types.items():
         text = fields.get(field)
+        if text is True and kind == "boolean":  # a key that stands alone
+            continue
         if text is not None:
             try:
-                fields[field] = _CONVERTERS[kind](text)
+                fields[field] = _CONVERTERS[kind](text) if text is not True else _valueless(field)
             except ValueError:
                 raise ParseError(f"field {field!r} is not of type {kind}: {text[:80]!r}") from None
     return fields
+
+
+def _valueless(field: str) -> Any:
+    raise ParseError(f"field {field!r} has no value")
+
+
+S = TypeVar("S")
+
+
+class OfIncarnation(Generic[S]):
+    """What a parser keeps for the incarnation of each runner whose lines it gets: nothing outlives its incarnation."""
+
+    def __init__(self, make: Callable[[], S]) -> None:
+        self._make = make
+        self._states: dict[str, tuple[int, S]] = {}
+
+    def __call__(self, origin: Origin) -> S:
+        """Give what is kept for the incarnation that printed a line."""
+        number, state = self._states.get(origin.runner) or (0, None)
+        if number != origin.incarnation or state is None:
+            state = self._make()
+            self._states[origin.runner] = (origin.incarnation, state)
+        return state

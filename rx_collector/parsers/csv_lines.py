@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from rx_collector.config.options import BOOLEAN, TEXT, ListOf, MappingOf, Scope, option
 from rx_collector.errors import ParseError
 from rx_collector.event import Origin
-from rx_collector.parsers.base import TYPES, Format, TextParser, convert_types, format
+from rx_collector.parsers.base import TYPES, Format, OfIncarnation, TextParser, convert_types, format, null_texts
 
 __all__ = ["Csv", "Tsv"]
 
@@ -31,6 +31,7 @@ class Csv(Format):
     header: bool = option(BOOLEAN, "Whether the first line of each incarnation names the columns.", False)
     separator: str | None = option(TEXT, "The one character between fields.", None)
     types: dict[str, str] = option(MappingOf(TYPES), "What type a column has; text unless named here.", None)
+    nulls: tuple[str, ...] = null_texts()
 
     default_separator: ClassVar[str] = ","
 
@@ -46,14 +47,14 @@ class Csv(Format):
 
     def parser(self) -> TextParser:
         separator = self.separator or self.default_separator
-        types = self.types or {}
+        types, nulls = self.types or {}, frozenset(self.nulls)
 
         def rows(text: str) -> Iterator[list[str]]:
             if separator == "\t":
                 return csv.reader([text], delimiter=separator, strict=True, quoting=csv.QUOTE_NONE)
             return csv.reader([text], delimiter=separator, strict=True)
 
-        named: dict[tuple[str, int], list[str]] = {}
+        named: OfIncarnation[list[str]] = OfIncarnation(list)
 
         def parse(text: str, origin: Origin) -> dict[str, Any] | None:
             try:
@@ -62,16 +63,13 @@ class Csv(Format):
                 raise ParseError(f"not {self.name}: {error}") from None
             columns: Any = self.columns
             if columns is None:
-                incarnation = (origin.runner, origin.incarnation)
-                columns = named.get(incarnation)
-                if columns is None:
-                    for old in [key for key in named if key[0] == origin.runner]:
-                        del named[old]
-                    named[incarnation] = row
+                columns = named(origin)
+                if not columns:
+                    columns += row
                     return None
             if len(row) != len(columns):
                 raise ParseError(f"{len(columns)} columns are wanted, the line has {len(row)}")
-            return convert_types(dict(zip(columns, row, strict=True)), types)
+            return convert_types(dict(zip(columns, row, strict=True)), types, nulls)
 
         return parse
 

@@ -9,7 +9,7 @@ from typing import Any
 from rx_collector.config.options import MappingOf, option
 from rx_collector.errors import ParseError
 from rx_collector.event import Origin
-from rx_collector.parsers.base import TYPES, Format, TextParser, convert_types, format
+from rx_collector.parsers.base import TYPES, Format, TextParser, convert_types, format, null_texts
 
 __all__ = ["Logfmt"]
 
@@ -28,9 +28,10 @@ class Logfmt(Format):
     """Pairs of ``key=value`` between blanks; a value with blanks stands in double quotes, a key alone is true."""
 
     types: dict[str, str] = option(MappingOf(TYPES), "What type a field has; text unless named here.", None)
+    nulls: tuple[str, ...] = null_texts()
 
     def parser(self) -> TextParser:
-        types = self.types or {}
+        types, nulls = self.types or {}, frozenset(self.nulls)
 
         def parse(text: str, origin: Origin) -> dict[str, Any]:
             fields: dict[str, Any] = {}
@@ -50,6 +51,6 @@ class Logfmt(Format):
                 position = match.end()
             if not any(value is not True for value in fields.values()):
                 raise ParseError("not logfmt: there is no key=value in it")
-            return convert_types(fields, types)
+            return convert_types(fields, types, nulls)
 
         return parse

@@ -9,7 +9,7 @@ from typing import Any
 from rx_collector.config.options import INVALID, Kind, MappingOf, Scope, option
 from rx_collector.errors import ParseError
 from rx_collector.event import Origin
-from rx_collector.parsers.base import TYPES, Format, TextParser, convert_types, format
+from rx_collector.parsers.base import TYPES, Format, TextParser, convert_types, format, null_texts
 
 __all__ = ["Regex"]
 
@@ -49,6 +49,7 @@ class Regex(Format):
         _Pattern(), "The regular expression, in Python's syntax.", example=r"'(?P<pid>\d+) (?P<comm>\S+)'"
     )
     types: dict[str, str] = option(MappingOf(TYPES), "What type a field has; text unless named here.", None)
+    nulls: tuple[str, ...] = null_texts()
 
     def check(self, scope: Scope) -> None:
         for field in self.types or {}:
@@ -56,13 +57,13 @@ class Regex(Format):
                 scope.child("types").wrong(f"the pattern has no group {field!r}")
 
     def parser(self) -> TextParser:
-        search, types = self.pattern.search, self.types or {}
+        search, types, nulls = self.pattern.search, self.types or {}, frozenset(self.nulls)
 
         def parse(text: str, origin: Origin) -> dict[str, Any]:
             match = search(text)
             if match is None:
                 raise ParseError("the pattern does not match")
             fields = match.groupdict()
-            return convert_types(fields, types) if types else fields
+            return convert_types(fields, types, nulls) if types or nulls else fields
 
         return parse

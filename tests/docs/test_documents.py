@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import doctest
-import importlib
+import importlib.util
+import json
 import pkgutil
 import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
 import rx_collector
 from rx_collector.cli.catalogue import _components
+from rx_collector.parsers import FORMATS
 
 ROOT = Path(__file__).parent.parent.parent
 MODULES = [module.name for module in pkgutil.walk_packages(rx_collector.__path__, "rx_collector.")]
@@ -68,6 +71,46 @@ def test_the_quickstart() -> None:
     assert "balanced" in result.stderr
 
 
+EXAMPLE = re.compile(r"^```yaml\n(.*?)^```\n\n```text\n(.*?)^```\n\n```json\n(.*?)^```", re.DOTALL | re.MULTILINE)
+EXAMPLES = EXAMPLE.findall((ROOT / "docs" / "formats.md").read_text())
+RUN_ITEMS = """\
+runners:
+  tool: {command: [cat, app.log]}
+pipelines:
+  p:
+    from: tool
+    sinks:
+      - file: out.ndjson
+        backpressure: block
+    operators:
+"""
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_an_example_of_a_format(number: int, tmp_path: Path) -> None:
+    written, printed, payloads = EXAMPLES[number]
+    if "format: jc" in written:
+        pytest.importorskip("jc")
+    whole = written.startswith("runners:")
+    (tmp_path / "x.yaml").write_text(written if whole else RUN_ITEMS + textwrap.indent(written, "      "))
+    (tmp_path / "app.log").write_text(printed)
+    report = rx_collector.load(tmp_path / "x.yaml").run()
+    assert report.balanced
+    assert report.exit_code == 0
+    (output,) = tmp_path.glob("*.ndjson")
+    made = [json.loads(line) for line in output.read_text().splitlines()]
+    assert made == [json.loads(line) for line in payloads.splitlines()]
+
+
+def test_every_format_has_an_example() -> None:
+    text = (ROOT / "docs" / "formats.md").read_text()
+    assert len(EXAMPLES) == text.count("```yaml")
+    used = re.findall(r"parse: (?:{format: )?(\w+)", "".join(written for written, _, _ in EXAMPLES))
+    assert set(used) == set(FORMATS)
+    headed = [name.strip() for line in re.findall(r"^## (.*)$", text, re.MULTILINE) for name in line.split(",")]
+    assert headed[:-1] == sorted(FORMATS, key=headed.index)
+
+
 @pytest.mark.slow
 def test_adding_a_component(tmp_path: Path) -> None:
     """The worked example, put where it says, in a copy of the package."""
@@ -114,7 +157,7 @@ def test_every_example_of_a_component_is_right(tmp_path: Path) -> None:
     for sort, components in _components().items():
         for name, component in components.items():
             example = getattr(component, "example", "")
-            if not example or name == "python":
+            if not example or name == "python" or (name == "jc" and importlib.util.find_spec("jc") is None):
                 continue
             item = "\n".join(f"        {'- ' if n == 0 else '  '}{line}" for n, line in enumerate(example.splitlines()))
             sinks = item if sort in ("sinks", "strategies") else "        - null:\n          backpressure: block"
