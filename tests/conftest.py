@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -129,3 +130,16 @@ def log() -> Iterator[list[str]]:
     yield lines
     logger.disable("rx_collector")
     logger.remove(number)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(mount)], capture_output=True, check=False
+    )
+    if made.returncode:
+        pytest.skip("a small tmpfs cannot be mounted here: it needs root")
+    yield mount
+    subprocess.run(["umount", "-l", str(mount)], check=True)

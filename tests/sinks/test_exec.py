@@ -70,7 +70,7 @@ def test_its_output_goes_where_ours_does(capfd: pytest.CaptureFixture[str]) -> N
 
 def test_what_is_late_gets_sigterm_first(tmp_path: Path) -> None:
     script = f"""
-        trap 'echo told > {tmp_path}/told; exit 0' TERM
+        trap 'sleep 0.1; echo told > {tmp_path}/told; exit 0' TERM
         echo > {tmp_path}/ready
         while :; do sleep 3600 & wait; done
     """

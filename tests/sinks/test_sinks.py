@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
-import subprocess
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -129,19 +127,6 @@ def test_a_full_disk_leaves_whole_lines_and_says_how_many(tmp_path: Path, small_
     lines = (small_disk / "o").read_bytes()
     assert lines.endswith(b"}\n")
     assert lines.count(b"\n") == delivered + caught.value.delivered
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(mount)], capture_output=True, check=False
-    )
-    if made.returncode:
-        pytest.skip("a small tmpfs cannot be mounted here: it needs root")
-    yield mount
-    subprocess.run(["umount", "-l", str(mount)], check=True)
 
 
 def test_dev_full() -> None:
