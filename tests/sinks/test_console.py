@@ -6,10 +6,12 @@ import fcntl
 import os
 import pty
 import struct
+import subprocess
 import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +23,8 @@ from rx_collector.event import Event
 from rx_collector.sinks.base import Sink
 from tests.events import ORIGIN, event
 from tests.sinks.test_sinks import deliver
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +76,7 @@ def on_terminal(sink: Sink, *events: Event, columns: int = 80, descriptor: int =
         {"message": "m" * 100},
         {"short": 1, "long": "l" * 100, "never": "seen"},
         {"text": "長い文" * 30},
+        {"text": "長" * 40},
         {"combining": "e\u0301" * 100},
         {"k" * 100: 1},
         {f"field{n}": n for n in range(30)},
@@ -226,7 +231,10 @@ def test_what_goes_wrong_names_the_stream(stream: str, descriptor: int) -> None:
             os.close(one)
 
 
-def test_what_was_printed_before_comes_before(capfd: pytest.CaptureFixture[str]) -> None:
-    sys.stdout.write("before\n")
-    deliver(sinks.console(), [event({"a": 1})])
-    assert capfd.readouterr().out == 'before\n{"a":1}\n'
+def test_what_was_printed_before_comes_before() -> None:
+    script = (
+        "from rx_collector import sinks\nfrom tests.events import event\n"
+        "print('before')\nwriter = sinks.console().open()\nwriter.write([event({})])\nprint('after')\n"
+    )
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout == "before\n{}\nafter\n"

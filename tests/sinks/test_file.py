@@ -212,6 +212,31 @@ def test_a_rotation_that_fails_says_how_much_arrived_and_is_tried_again(tmp_path
     assert texts(tmp_path) == {"o": "3\n", "o.1": "1\n2\n"}
 
 
+def test_after_a_rotation_that_failed_there_is_nothing_to_write_at_the_close(tmp_path: Path) -> None:
+    (tmp_path / "o.1" / "in the way").mkdir(parents=True)
+    writer = sinks.file(str(tmp_path / "o"), rotate={"size": 4, "keep": 1}).open()
+    with pytest.raises(rx.OutputError, match="cannot rotate"):
+        writer.write([event(n) for n in (1, 2, 3)])
+    assert writer.close() == 0
+    assert (tmp_path / "o").read_text() == "1\n2\n"
+
+
+def test_a_file_that_could_not_be_begun_anew_is_opened_before_the_next_try(tmp_path: Path) -> None:
+    path = tmp_path / "d" / "o"
+    writer = sinks.file(str(path)).open()
+    shutil.rmtree(tmp_path / "d")
+    (tmp_path / "d").write_text("in the way")
+    for _ in range(2):
+        with pytest.raises(rx.OutputError, match="a part of its path is not a directory"):
+            writer.recover()
+            writer.write([event(1)])
+    (tmp_path / "d").unlink()
+    writer.recover()
+    assert writer.write([event(1)]) == 1
+    writer.close()
+    assert path.read_text() == "1\n"
+
+
 # What it holds back
 
 
