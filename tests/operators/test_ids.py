@@ -49,10 +49,11 @@ def test_parts_of_lines_are_parts_of_events() -> None:
 
 
 def test_a_part_keeps_its_number_through_what_follows() -> None:
-    steps = [op.map('{"word": this}'), op.set(n="1"), op.filter('word != "b"'), op.rename(word="w")]
-    result = run(op.flat_map("message.split()"), *steps, lines=["a b c"])
-    assert parts(result) == ["1.0", "1.2"]
-    assert [one["w"] for one in result.events] == ["a", "c"]
+    for made in (op.map('{"word": this}'), op.map(lambda one: {"word": one.data})):
+        steps = [made, op.set(n="1"), op.filter('word != "b"'), op.rename(word="w")]
+        result = run(op.flat_map("message.split()"), *steps, lines=["a b c"])
+        assert parts(result) == ["1.0", "1.2"]
+        assert [one["w"] for one in result.events] == ["a", "c"]
 
 
 def test_the_dead_letter_of_a_part_names_the_part() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,9 +43,21 @@ def test_a_function_is_called_and_nothing_logged(log: list[str]) -> None:
     assert (seen, log) == (["a"], [])
 
 
-def test_the_library_is_silent_until_asked(capfd: pytest.CaptureFixture[str]) -> None:
-    run(op.tap("this"), op.map("this + 1"), events=["a"])
-    assert capfd.readouterr() == ("", "")
+@pytest.mark.slow
+@pytest.mark.parametrize("asked", [False, True])
+def test_the_library_is_silent_until_asked(asked: bool) -> None:
+    script = (
+        "import rx_collector as rx\nfrom loguru import logger\nfrom rx_collector import operators as op, sinks\n"
+        f"if {asked}: logger.enable('rx_collector')\n"
+        "rx.run(rx.runner('seq', '2').pipe(op.tap('message'), op.map('message + 1'), op.to(sinks.null())))\n"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert result.stdout == ""
+    if not asked:
+        assert result.stderr == ""
+    else:
+        assert result.stderr.count("tap: ") == 2
+        assert result.stderr.count("stream, operators[1] map: ") == 1
 
 
 @pytest.mark.slow

@@ -236,5 +236,7 @@ def test_what_was_printed_before_comes_before() -> None:
         "from rx_collector import sinks\nfrom tests.events import event\n"
         "print('before')\nwriter = sinks.console().open()\nwriter.write([event({})])\nprint('after')\n"
     )
-    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    argv = [sys.executable, "-c", script]
+    result = subprocess.run(argv, cwd=ROOT, env=buffered, capture_output=True, text=True, check=True)
     assert result.stdout == "before\n{}\nafter\n"

@@ -96,6 +96,31 @@ def test_fsync_that_fails_at_the_close_is_a_failure_of_the_sink(
     assert writer.close() == 0
 
 
+def test_fsync_that_fails_before_a_rotation_says_how_much_arrived(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, failing = os.fsync, [OSError(5, "EIO")]
+
+    def fsync(descriptor: int) -> None:
+        if failing:
+            raise failing.pop()
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    sink = sinks.file(str(tmp_path / "o"), fsync="close", rotate={"size": 4})
+    writer = sink.open()
+    with pytest.raises(rx.OutputError, match=r"cannot rotate .*/o: input/output error") as caught:
+        writer.write([event(n) for n in (1, 2, 3)])
+    assert caught.value.delivered == 2
+    assert writer.close() == 0  # the third was given back, and is not written after all
+    assert texts(tmp_path) == {"o": "1\n2\n"}
+
+    failing.append(OSError(5, "EIO"))
+    result = run(op.to(sink, retry={"limit": 1, "backoff": "1ms"}), events=[3, 4, 5])
+    assert result.error is None
+    assert texts(tmp_path) == {"o": "5\n", "o.1": "3\n4\n", "o.2": "1\n2\n"}
+
+
 # What it creates
 
 
