@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from rx_collector import __version__
+
 GOOD = """\
 name: good
 runners:
@@ -249,3 +251,40 @@ def test_a_report_that_does_not_fit_on_the_disk(tmp_path: Path, small_disk: Path
     assert result.stderr.splitlines()[-1] == f"rx-collector: cannot write {small_disk}/r.json: no space left on device"
     assert [path.name for path in small_disk.iterdir()] == ["fill"]
     assert (tmp_path / "out.ndjson").read_text().count("\n") == 3
+
+
+@pytest.mark.slow
+def test_several_files_at_once(tmp_path: Path) -> None:
+    (tmp_path / "good.yaml").write_text(GOOD)
+    for name in ("bad", "worse"):
+        (tmp_path / f"{name}.yaml").write_text(GOOD.replace("name:", "nmae:"))
+    result = command("validate", "good.yaml", cwd=tmp_path)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "good.yaml: ok\n", "")
+    result = command("validate", "bad.yaml", "good.yaml", "worse.yaml", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "good.yaml: ok\n")
+    mistakes = [f"{name}.yaml:1:1: nmae: unknown key 'nmae', did you mean 'name'?" for name in ("bad", "worse")]
+    assert result.stderr.splitlines() == mistakes
+    for verb in ("run", "explain"):
+        result = command(verb, "bad.yaml", "good.yaml", "worse.yaml", cwd=tmp_path)
+        assert (result.returncode, result.stdout, result.stderr.splitlines()) == (2, "", mistakes)
+    assert not (tmp_path / "out.ndjson").exists()
+
+
+@pytest.mark.slow
+def test_the_command_alone_and_its_version(tmp_path: Path) -> None:
+    alone = command(cwd=tmp_path)
+    assert (alone.returncode, alone.stdout) == (2, "")
+    assert "rx-collector run FILE" in alone.stderr
+    asked = command("--help", cwd=tmp_path)
+    assert (asked.returncode, asked.stdout, asked.stderr) == (0, alone.stderr, "")
+    version = command("--version", cwd=tmp_path)
+    assert (version.returncode, version.stdout) == (0, f"rx-collector, version {__version__}\n")
+
+
+@pytest.mark.slow
+def test_a_reader_that_reads_no_further_is_no_mistake(tmp_path: Path) -> None:
+    script = f"{{ {sys.executable} -m rx_collector schema; echo $? >&2; }} | head -c 10"
+    result = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert len(result.stdout) == 10
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.splitlines()) == 1
