@@ -34,6 +34,16 @@ from_message: Final = _Lazy("from_message")
 from_json: Final = _Lazy("from_json")
 
 
+class _NotJson:
+    """Stands in every `Origin`: msgspec would write an event within a payload with all its inner parts; here it stops."""
+
+    def __repr__(self) -> str:
+        return "not_json"
+
+
+_not_json: Final = _NotJson()
+
+
 class Origin(msgspec.Struct, frozen=True, eq=False):
     """What all lines of one batch share: who printed them, and when they were read.
 
@@ -47,6 +57,7 @@ class Origin(msgspec.Struct, frozen=True, eq=False):
     pid: int | None
     observed_ns: int
     type: str = "line"
+    not_json: object = _not_json
 
     @property
     def source(self) -> str:
@@ -242,21 +253,42 @@ def format_time(nanoseconds: int) -> str:
     return f"{(_EPOCH + timedelta(seconds=seconds)):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
 
 
+class _EventWithinError(Exception):
+    """There is an event within the value."""
+
+
 def _to_json(value: Any) -> Any:
-    """Encode what JSON has no form for: events inside a payload as their payload, the rest as its text."""
-    if isinstance(value, Event):
-        return value.data
+    """Encode what JSON has no form for: as its text, mostly."""
+    if value is _not_json:
+        raise _EventWithinError
     if isinstance(value, set | frozenset):
         return sorted(value, key=str)
     return str(value)
+
+
+def _without_events(value: Any) -> Any:
+    """Put payloads in the place of events."""
+    if isinstance(value, Event):
+        return _without_events(value.data)
+    if isinstance(value, dict):
+        return {key: _without_events(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_events(item) for item in value]
+    return value
 
 
 _encoder: Final = msgspec.json.Encoder(enc_hook=_to_json)
 
 
 def encode_json(value: Any) -> bytes:
-    """Give a value as one line of JSON. Raises ValueError or TypeError where it cannot be written as JSON."""
-    return _encoder.encode(value)
+    """Give a value as one line of JSON, events within it as their payload.
+
+    Raises ValueError or TypeError where it cannot be written as JSON.
+    """
+    try:
+        return _encoder.encode(value)
+    except _EventWithinError:
+        return _encoder.encode(_without_events(value))
 
 
 def rejected(

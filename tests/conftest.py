@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loguru import logger
 
 from rx_collector.ledger import Report
 from rx_collector.pipeline.collector import Collector
@@ -117,3 +119,27 @@ def nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     wait_until(lambda: not threads(), f"threads are left: {threads()}")
     wait_until(lambda: set(children_of_this_process()) <= there, "children are left")
     wait_until(lambda: descriptors() <= before, f"descriptors are left: {descriptors() - before}")
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    """What is logged from here on: level and message. The library is silent until it is asked, so it is asked."""
+    lines: list[str] = []
+    number = logger.add(lambda text: lines.append(str(text).rstrip("\n")), level="DEBUG", format="{level} {message}")
+    logger.enable("rx_collector")
+    yield lines
+    logger.disable("rx_collector")
+    logger.remove(number)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(mount)], capture_output=True, check=False
+    )
+    if made.returncode:
+        pytest.skip("a small tmpfs cannot be mounted here: it needs root")
+    yield mount
+    subprocess.run(["umount", "-l", str(mount)], check=True)

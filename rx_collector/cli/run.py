@@ -24,7 +24,7 @@ from rx_collector.sinks.console import Console
 from rx_collector.units import parse_count, parse_duration
 
 if TYPE_CHECKING:
-    from loguru import Message, Record
+    from loguru import Message
 
 __all__ = ["run"]
 
@@ -118,16 +118,13 @@ def log_to_stderr(project: Project, level: str, write: Callable[[str], object]) 
     """Turn logging on, without the values of secret variables. `write` puts a line on standard error."""
     logger.remove()
 
-    def redact(record: Record) -> None:
-        record["message"] = project.redact(record["message"])
-
-    logger.configure(patcher=redact)
-
     def show(message: Message) -> None:
-        write(str(message))
+        write(project.redact(str(message)))  # the whole of it: a traceback, too, may show what was read
 
     layout = "<dim>{time:HH:mm:ss}</dim> <level>{level: <7}</level> {message}"
-    logger.add(show, level=level, format=layout, colorize=sys.stderr.isatty() and not os.environ.get("NO_COLOR"))
+    colorize = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    # Without the values of variables in tracebacks: they are cut, and a part of a secret is not known for one.
+    logger.add(show, level=level, format=layout, colorize=colorize, diagnose=False)
     logger.enable("rx_collector")
 
 
@@ -153,9 +150,14 @@ def _write(path: str, sheet: Report) -> None:
             with open(path, "wb") as file:
                 file.write(sheet.json())
             return
-        with tempfile.NamedTemporaryFile(dir=os.path.dirname(os.path.abspath(path)), delete=False) as whole:
-            whole.write(sheet.json())
-        os.replace(whole.name, path)
+        whole = tempfile.NamedTemporaryFile(dir=os.path.dirname(os.path.abspath(path)), delete=False)  # noqa: SIM115
+        try:
+            with whole:
+                whole.write(sheet.json())
+            os.replace(whole.name, path)
+        except OSError:
+            os.unlink(whole.name)
+            raise
     except OSError as error:
         raise OutputError(f"cannot write {path}: {os.strerror(error.errno or 0).lower()}") from None
 

@@ -198,22 +198,50 @@ def rename(fields: Mapping[str, str] | None = None, /, **more: str) -> Rename:
 
 
 def drop(*fields: str) -> Drop:
-    """Remove fields."""
+    """Remove fields; one that is missing is passed over.
+
+    >>> from rx_collector import runner
+    >>> runner("echo", "7").pipe(set(a=1, b=2), drop("a", "message")).run().data
+    {'b': 2}
+    """
     return Drop(fields)
 
 
 def keep(*fields: str) -> Keep:
-    """Keep some fields and remove all others."""
+    """Keep some fields, in this order, and remove all others; one that is missing stays missing.
+
+    >>> from rx_collector import runner
+    >>> runner("echo", "7").pipe(set(a=1, b=2), keep("b", "message", "none")).run().data
+    {'b': 2, 'message': '7'}
+    """
     return Keep(fields)
 
 
 def restore() -> Restore:
-    """Make events of the records of dead letters again, with their own ids; see `Restore` for how a file is replayed."""
+    """Make events of the records of dead letters again, with their own ids; see `Restore` for how a file is replayed.
+
+    >>> from rx_collector import runner
+    >>> letter = ('{"reason": "parse", "id": "run/exec/1/7", "runner": "exec", "incarnation": 1, "line": 7, '
+    ...           '"observed_time": "2023-11-14T22:13:20Z", "raw": "not JSON"}')
+    >>> runner("echo", letter).pipe(parse("json"), restore()).run()
+    Event(run/exec/1/7, {'message': 'not JSON'})
+
+    Runs on the thread that brings the event and does not block. What is no such record is rejected.
+    """
     return Restore()
 
 
 def tap(show: str | Callable[..., Any]) -> Tap:
-    """Call a function with each `Event` as it passes, or log the value of an expression."""
+    """Call a function with each `Event` as it passes, or log the value of an expression (when logging was turned on).
+
+    >>> from rx_collector import runner
+    >>> runner("seq", "2").pipe(tap(lambda event: print("seen", event["message"]))).run()["message"]
+    seen 1
+    seen 2
+    '2'
+
+    Runs on the thread that brings the event. An event for which it fails is rejected.
+    """
     return Tap(show)  # type: ignore[arg-type]
 
 
@@ -256,6 +284,14 @@ def backpressure(strategy: str | Strategy, capacity: int | str = 10_000, **optio
 
 def to(sink: Sink, *, retry: Retry | Mapping[str, Any] | int | None = None, on_failure: str = "fail") -> To:
     """Deliver events into a sink, and pass on what was handed over.
+
+    >>> from rx_collector import run, runner, sinks
+    >>> report = run(runner("seq", "3").pipe(to(sinks.callback(lambda event: print(event["message"])))))
+    1
+    2
+    3
+    >>> report.pipelines["stream"].nodes[0].out
+    3
 
     Runs on the thread that brings the events and blocks as long as the sink does. A sink that fails is tried again as
     `retry` says (``{"limit": 5, "backoff": "100ms..10s", "within": "1m"}``); then `on_failure` says what becomes of the

@@ -72,6 +72,17 @@ def load(file: str | os.PathLike[str], environment: Mapping[str, str] | None = N
     """Read and check a file. Raises ConfigError that holds every mistake in it, in the order of the file.
 
     `environment` is where ``${NAME}`` is looked up, the process's own unless given; ``${HOSTNAME}`` is always there.
+
+    >>> import os, tempfile
+    >>> with tempfile.TemporaryDirectory() as directory:
+    ...     path = os.path.join(directory, "numbers.yaml")
+    ...     with open(path, "w") as file:
+    ...         _ = file.write(
+    ...             "runners: {numbers: {command: [seq, 3]}}\\n"
+    ...             "pipelines: {all: {from: numbers, sinks: [{'null': {}, backpressure: block}]}}\\n")
+    ...     report = load(path).with_runner("numbers", command=["seq", "7"]).run()
+    >>> report.pipelines["all"].sinks["null"].delivered
+    7
     """
     from rx_collector.config.document import read_document  # PyYAML: not needed by those who compose in Python
 

@@ -57,6 +57,10 @@ class Runner(EventStream):
     def stop(self) -> None:
         """Ask every child of this runner to end; what they still print is delivered, then their streams complete.
 
+        >>> endless = runner("sh", "-c", "echo ready; exec sleep 3600")
+        >>> endless.do_action(lambda event: endless.stop()).map(lambda event: event["message"]).to_list().run()
+        ['ready']
+
         Safe from any thread, does not block.
         """
         for reader in list(self._source.readers):

@@ -244,10 +244,10 @@ class _FileWriter(Writer):
 
     def _rotate(self) -> None:
         path, keep = self._spec.path, self._spec.rotate.keep if self._spec.rotate else 0
-        if self._spec.fsync != "never":
-            os.fsync(self._descriptor)
-        self._release()
         try:
+            if self._spec.fsync != "never":
+                os.fsync(self._descriptor)
+            self._release()
             for number in range(keep - 1, 0, -1):
                 if os.path.lexists(f"{path}.{number}"):
                     os.replace(f"{path}.{number}", f"{path}.{number + 1}")

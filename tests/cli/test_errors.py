@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from rx_collector import __version__
+
 GOOD = """\
 name: good
 runners:
@@ -71,7 +73,7 @@ CASES = {
     ),
     "unset variable": (
         GOOD.replace("out.ndjson", "${RX_TEST_UNSET:?say where to write}"),
-        "x.yaml:10:15: pipelines.all.sinks[0].file: ",
+        "x.yaml:10:15: pipelines.all.sinks[0].file: the variable RX_TEST_UNSET is not set: say where to write",
     ),
     "two sinks that rotate one file": (
         GOOD.replace("out.ndjson", "{path: o, rotate: 3MB}") + "      - file: o\n        backpressure: block\n",
@@ -196,3 +198,93 @@ def test_a_secret_is_never_shown(tmp_path: Path) -> None:
         result = command(verb, "x.yaml", cwd=tmp_path, API_TOKEN="hunter2-hunter2")
         assert "hunter2" not in result.stdout + result.stderr
     assert "***" in result.stderr
+
+
+@pytest.mark.slow
+def test_a_secret_is_not_in_the_traceback_of_a_bug(tmp_path: Path) -> None:
+    """Neither in its message nor in the values that stand beside its lines, not even in part."""
+    (tmp_path / "an_operator_with_a_bug.py").write_text(
+        "class Bug:\n"
+        "    def __init__(self, downstream):\n        self.on_completed = downstream.on_completed\n"
+        "        self.on_error = downstream.on_error\n"
+        "    def on_batch(self, batch):\n        secret = batch[0]['token']\n"
+        "        raise ZeroDivisionError(f'at {secret}')\n"
+        "from rx_collector.stream.operator import BatchOperator\n"
+        "class Buggy(BatchOperator):\n    name = 'buggy'\n"
+        "    def attach(self, downstream, context, node):\n        return Bug(downstream)\n"
+        "buggy = Buggy()\n"
+    )
+    bug = "- set: {token: '${API_TOKEN}'}\n      - python: an_operator_with_a_bug:buggy"
+    (tmp_path / "x.yaml").write_text(GOOD.replace("- filter: int(message) > 2", bug))
+    result = command("run", "x.yaml", "--verbose", cwd=tmp_path, API_TOKEN="hunter2-" * 20)
+    assert result.returncode == 1
+    assert "raise ZeroDivisionError" in result.stderr  # where the bug is has to be told
+    assert "ZeroDivisionError: at ***" in result.stderr
+    assert "hunter" not in result.stderr
+
+
+FULL = GOOD.replace('[seq, "5"]', '[seq, "100000"]')
+
+
+@pytest.mark.root
+@pytest.mark.slow
+def test_a_full_disk(tmp_path: Path, small_disk: Path) -> None:
+    (tmp_path / "x.yaml").write_text(FULL.replace("out.ndjson", str(small_disk / "out")))
+    result = command("run", "x.yaml", "--quiet", "--report", "r.json", cwd=tmp_path)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.endswith(f"all, file: cannot write {small_disk}/out: no space left on device")
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert (report["exit_code"], report["balanced"]) == (1, True)
+    written = (small_disk / "out").read_bytes()
+    assert written.endswith(b"}\n")  # whole lines only, and as many as were told
+    assert report["pipelines"]["all"]["sinks"]["file"]["delivered"] == written.count(b"\n") > 1000
+
+
+@pytest.mark.root
+@pytest.mark.slow
+def test_a_report_that_does_not_fit_on_the_disk(tmp_path: Path, small_disk: Path) -> None:
+    (tmp_path / "x.yaml").write_text(GOOD)
+    (small_disk / "fill").write_bytes(b"x" * 65536)
+    result = command("run", "x.yaml", "--report", str(small_disk / "r.json"), cwd=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == f"rx-collector: cannot write {small_disk}/r.json: no space left on device"
+    assert [path.name for path in small_disk.iterdir()] == ["fill"]
+    assert (tmp_path / "out.ndjson").read_text().count("\n") == 3
+
+
+@pytest.mark.slow
+def test_several_files_at_once(tmp_path: Path) -> None:
+    (tmp_path / "good.yaml").write_text(GOOD)
+    for name in ("bad", "worse"):
+        (tmp_path / f"{name}.yaml").write_text(GOOD.replace("name:", "nmae:"))
+    result = command("validate", "good.yaml", cwd=tmp_path)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "good.yaml: ok\n", "")
+    result = command("validate", "bad.yaml", "good.yaml", "worse.yaml", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "good.yaml: ok\n")
+    mistakes = [f"{name}.yaml:1:1: nmae: unknown key 'nmae', did you mean 'name'?" for name in ("bad", "worse")]
+    assert result.stderr.splitlines() == mistakes
+    for verb in ("run", "explain"):
+        result = command(verb, "bad.yaml", "good.yaml", "worse.yaml", cwd=tmp_path)
+        assert (result.returncode, result.stdout, result.stderr.splitlines()) == (2, "", mistakes)
+    assert not (tmp_path / "out.ndjson").exists()
+
+
+@pytest.mark.slow
+def test_the_command_alone_and_its_version(tmp_path: Path) -> None:
+    alone = command(cwd=tmp_path)
+    assert (alone.returncode, alone.stdout) == (2, "")
+    assert "rx-collector run FILE" in alone.stderr
+    asked = command("--help", cwd=tmp_path)
+    assert (asked.returncode, asked.stdout, asked.stderr) == (0, alone.stderr, "")
+    version = command("--version", cwd=tmp_path)
+    assert (version.returncode, version.stdout) == (0, f"rx-collector, version {__version__}\n")
+
+
+@pytest.mark.slow
+def test_a_reader_that_reads_no_further_is_no_mistake(tmp_path: Path) -> None:
+    script = f"{{ {sys.executable} -m rx_collector schema; echo $? >&2; }} | head -c 10"
+    result = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert len(result.stdout) == 10
+    assert "Traceback" not in result.stderr
+    assert len(result.stderr.splitlines()) == 1

@@ -34,6 +34,43 @@ def test_docstrings(name: str) -> None:
     assert results.failed == 0
 
 
+def test_every_function_of_the_python_interface_has_an_example() -> None:
+    """That it is right is what the test before shows."""
+    from rx_collector import operators
+
+    functions = [getattr(operators, name) for name in operators.__all__ if name.islower()]
+    functions += [rx_collector.runner, rx_collector.run, rx_collector.load, rx_collector.Runner.builder]
+    functions += [rx_collector.Runner.stop]
+    assert [function.__qualname__ for function in functions if ">>> " not in (function.__doc__ or "")] == []
+
+
+def test_ci_runs_the_two_commands_of_the_readme_word_for_word() -> None:
+    """It finds them by patterns, and each has to find just the one that stands alone in its block."""
+    script = (ROOT / ".ci" / "run").read_text()
+    patterns = re.findall(r"grep -m 1 '([^']+)' README\.md", script)
+    readme = (ROOT / "README.md").read_text().splitlines()
+    found = [[line for line in readme if re.search(pattern, line)] for pattern in patterns]
+    assert found == [[command.strip()] for command in blocks("README.md", "bash")]
+    assert 'bash -c "$first"' in script
+    assert 'bash -c "$second"' in script
+    subprocess.run(["bash", "-n", str(ROOT / ".ci" / "run")], check=True)
+
+
+def test_the_pages_of_the_readme_are_there() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text()):
+        assert (ROOT / target).exists(), target
+
+
+def test_the_stages_that_the_package_names_are_its_modules() -> None:
+    """In the order of the flow, as its first page tells them, and each says at its top what it is."""
+    named = re.findall(r"^    (\w+) {2,}\S", rx_collector.__doc__ or "", re.MULTILINE)
+    assert named[0] == "runners"
+    assert named[-1] == "cli"
+    assert {"event", "parsers", "operators", "backpressure", "sinks", "ledger"} < set(named)
+    for name in named:
+        assert (importlib.import_module(f"rx_collector.{name}").__doc__ or "").strip(), name
+
+
 def test_the_python_of_the_readme(capfd: pytest.CaptureFixture[str]) -> None:
     (text,) = blocks("README.md", "python")
     exec(text, {})

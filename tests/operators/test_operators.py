@@ -12,7 +12,9 @@ from reactivex.testing import TestScheduler
 import rx_collector as rx
 from rx_collector import operators as op
 from rx_collector.event import Event
-from tests.events import ORIGIN, event, run, run_batches
+from rx_collector.stream.eventstream import new_context
+from tests.conftest import wait_until
+from tests.events import ORIGIN, Result, event, run, run_batches
 
 RECORDS = [
     {"pid": 1, "uid": 0, "filename": "/sbin/init"},
@@ -175,6 +177,51 @@ def test_buffer_by_time_in_virtual_time() -> None:
         (255.0, [4]),
     ]
     assert received.messages[-1].time == 260
+
+
+def lists_in_virtual_time(operator: Any, *events: tuple[float, Any], end: float) -> list[tuple[float, list[Any]]]:
+    """When which list comes out."""
+    scheduler = TestScheduler()
+    source = scheduler.create_hot_observable(*[ops_next(at, value) for at, value in events], ops_done(end))
+    received = scheduler.start(lambda: source.pipe(operator, op.map(lambda e: [m.data for m in e.data])))
+    assert received.messages[-1].time == end
+    return [(message.time, message.value.value.data) for message in received.messages[:-1]]
+
+
+def test_buffer_by_count_and_time_waits_anew_for_each_list() -> None:
+    """The timer that was set for a list which went by its count fires in the middle of the next one's wait."""
+    buffer = op.buffer(count=2, time=5.0)
+    assert lists_in_virtual_time(buffer, (210, 1), (212, 2), (213, 3), (230, 4), end=300) == [
+        (212.0, [1, 2]),
+        (218.0, [3]),
+        (235.0, [4]),
+    ]
+    # Again and again, while lists go by their count just before their time is up.
+    steady = [(210 + n, n) for n in range(40)]
+    assert lists_in_virtual_time(op.buffer(count=4, time=5.0), *steady, end=300) == [
+        (213.0 + n, [n, n + 1, n + 2, n + 3]) for n in range(0, 40, 4)
+    ]
+
+
+def test_buffer_whose_timer_fires_between_two_lists() -> None:
+    buffer = op.buffer(count=2, time=5.0)
+    assert lists_in_virtual_time(buffer, (210, 1), (212, 2), (216, 3), end=300) == [(212.0, [1, 2]), (221.0, [3])]
+
+
+def test_buffer_at_its_end_sends_once_and_no_timer_is_left() -> None:
+    buffer = op.buffer(count=2, time=5.0)
+    assert lists_in_virtual_time(buffer, (210, 1), end=212) == [(212.0, [1])]
+
+
+def test_buffer_that_is_disposed_drops_what_it_holds_counted() -> None:
+    held = rx.runner("sh", "-c", "seq 5; exec sleep 3600", name="idle").pipe(op.buffer(count=3, time="1h"))
+    result, context = Result(), new_context("test")
+    connection = held.connect(result, context)
+    (node,) = context.pipeline.operators
+    wait_until(lambda: node.held() == 2, "two events are held")
+    connection.dispose()
+    assert (node.held(), node.dropped, node.merged, node.out, result.ended) == (0, {"disposed": 2}, 3, 1, 0)
+    context.close()
 
 
 def ops_next(at: float, value: Any) -> Any:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import os
 import pty
-import subprocess
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import rx_collector as rx
 from rx_collector import sinks
-from rx_collector.event import Event
+from rx_collector.event import Event, from_message
 from rx_collector.sinks.base import Sink
 from tests.conftest import wait_until
 from tests.events import ORIGIN, event
@@ -119,6 +117,23 @@ def test_what_is_no_json_is_written_all_the_same(tmp_path: Path) -> None:
     assert (record["1"], record["s"]) == (str(2**70), [3])
 
 
+def test_events_within_a_payload_are_written_as_their_payloads(capfd: pytest.CaptureFixture[str]) -> None:
+    """Whatever they are in, and also while they are not decoded; nothing of how they are kept may be seen."""
+    inner = Event(from_message, b"a line", ORIGIN, 1)
+    outer = {"list": [inner, {"deeper": (event({"n": 1}), 2)}], "one": event([inner]), "set": {1}}
+    deliver(sinks.console(), [event(outer)])
+    assert json.loads(capfd.readouterr().out) == {
+        "list": [{"message": "a line"}, {"deeper": [{"n": 1}, 2]}],
+        "one": [{"message": "a line"}],
+        "set": [1],
+    }
+    assert event([inner, inner]).json() == b'[{"message":"a line"},{"message":"a line"}]'
+    deliver(sinks.console("pretty", color="never"), [event(outer)])
+    assert 'list=[{"message":"a line"},{"deeper":[{"n":1},2]}]' in capfd.readouterr().out
+    deliver(sinks.console(envelope=True), [event({1: inner, "bad": "\ud800"})])  # with what is no JSON besides
+    assert json.loads(capfd.readouterr().out)["data"] == {"1": {"message": "a line"}, "bad": "?"}
+
+
 def test_a_full_disk_leaves_whole_lines_and_says_how_many(tmp_path: Path, small_disk: Path) -> None:
     writer = sinks.file(str(small_disk / "o")).open()
     delivered = 0
@@ -129,19 +144,6 @@ def test_a_full_disk_leaves_whole_lines_and_says_how_many(tmp_path: Path, small_
     lines = (small_disk / "o").read_bytes()
     assert lines.endswith(b"}\n")
     assert lines.count(b"\n") == delivered + caught.value.delivered
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(mount)], capture_output=True, check=False
-    )
-    if made.returncode:
-        pytest.skip("a small tmpfs cannot be mounted here: it needs root")
-    yield mount
-    subprocess.run(["umount", "-l", str(mount)], check=True)
 
 
 def test_dev_full() -> None:
