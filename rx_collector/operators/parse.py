@@ -113,7 +113,7 @@ class Parse(Stage):
     It reads the line, or with ``field`` a text in one field of a payload. A text that does not parse is rejected, and
     ``on_error`` says what becomes of it: ``dead_letter``, ``drop`` (counted as rejected too), ``keep_raw`` (the event
     goes on as ``{message: text}``) or ``fail`` (the stream ends with ParseError). Lifecycle events of a runner, which
-    have fields from the beginning, pass as they are.
+    have fields from the beginning, pass as they are, and so does a payload given in a test.
     """
 
     shorthand: ClassVar[str | None] = "format"
@@ -233,7 +233,8 @@ class Parse(Stage):
         result = code.temporary()
         may_be_parsed = code.envelope == "events"  # a lifecycle event never travels among lines
         if may_be_parsed:
-            code.write('if event.origin.type == "lifecycle":')
+            given = ' or (event.origin.parsed and data.__class__ is dict and "message" not in data)'
+            code.write(f'if event.origin.type == "lifecycle"{given if self.field == "message" else ""}:')
             code.write(f"    {result} = dict(data)")
             code.write("else:")
             code.indent()

@@ -23,6 +23,7 @@ from rx_collector.config.options import (
 from rx_collector.operators import OPERATORS
 from rx_collector.operators.backpressure import Backpressure
 from rx_collector.parsers import FORMATS
+from rx_collector.pipeline.cases import TestSpec
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.sinks import SINKS, Sink
 from rx_collector.sinks.retry import ON_FAILURE, Retry
@@ -206,10 +207,6 @@ class SinkItem(Kind):
         return {"anyOf": forms}
 
 
-class _Anything(Kind):
-    pass
-
-
 @dataclass(frozen=True)
 class PipelineSpec(Spec):
     """One pipeline: where its events come from, what is done with them, where they go."""
@@ -250,4 +247,4 @@ class FileSpec(Spec):
     pipelines: Mapping[str, PipelineSpec] = option(
         MappingOf(Nested(PipelineSpec), least=1), "What becomes of what they print, by name."
     )
-    tests: Any = option(_Anything(), "Tests of the pipelines; read by a later version.", None)
+    tests: tuple[TestSpec, ...] = option(ListOf(Nested(TestSpec)), "Tests of the pipelines, for `test`.", ())
