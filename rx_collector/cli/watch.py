@@ -31,7 +31,7 @@ class Watch:
         self._seen = self._look()
 
     def wait(self, projects: Sequence[Project]) -> str:
-        """Wait for a change since the last one, and give the file. `projects` are what was loaded since then, if it could."""
+        """Wait for a change since the last one, and give the file. `projects` are what was loaded since then, if any."""
         if projects:
             self._others = {file for project in projects for file in named_files(project)}
             new = self._others - self._seen.keys()

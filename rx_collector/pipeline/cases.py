@@ -231,12 +231,14 @@ class ExpectationKind(Kind):
         if not isinstance(any_order, bool):
             scope.child("any_order").wrong(f"true or false is wanted here, not {plainly(any_order)}")
             wrong = True
+        if wrong:
+            return INVALID
         if "events" not in value:
             return scope.wrong("'events' is missing: the list of what is expected", on_key=True)
         events = value["events"]
         if not isinstance(events, list | tuple):
             return scope.child("events").wrong(f"a list of events is wanted here, not {plainly(events)}")
-        return INVALID if wrong else Expectation(tuple(_expected(events, scope.child("events"))), any_order, place)
+        return Expectation(tuple(_expected(events, scope.child("events"))), any_order, place)
 
     def schema(self) -> dict[str, Any]:
         long = {

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
+from rx_collector.clock import started_at
 from rx_collector.event import Event
 from rx_collector.ledger import Ledger, Node, PipelineLedger, Report
 from rx_collector.operators.backpressure import Backpressure
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BEGAN", "Outcome", "rehearse"]
 
-#: When stream time begins, in UTC.
+#: When stream time begins, in UTC; the clocks of the machine that a test is on (boot, monotonic) begin with it.
 BEGAN: Final = datetime(2026, 1, 1)
 _MOST_TIMERS_AT_THE_END: Final = 100_000
 _FIRST_PID: Final = 1001
@@ -109,8 +110,9 @@ class _Rehearsal:
     def run(self, given: Mapping[str, Sequence[Given]]) -> Outcome:
         self._assemble()
         players = self._players(given)
-        self._play([player.play() for player in players])
-        self._finish_timers()
+        with started_at(self._clock.nanoseconds(), self._clock.nanoseconds):
+            self._play([player.play() for player in players])
+            self._finish_timers()
         for stage in self._stages.values():
             stage.connection.dispose()
         runner_errors = [str(hub.error) for hub in self._hubs.values() if hub.error is not None]

@@ -74,6 +74,7 @@ def _failures(test: TestSpec, outcome: Outcome) -> Iterator[Failure]:
     expect = test.expect
     for runner, item in outcome.unplayed.items():
         yield Failure(item.place, f"given.{runner}: this was not given any more, {runner} had ended for good")
+    yield from _compare_errors(test, outcome)
     for name, expectation in expect.events.items():
         yield from _compare(name, expectation, [_plain(event) for event in outcome.events[name]])
     for name, expectation in expect.dead_letters.items():
@@ -84,7 +85,6 @@ def _failures(test: TestSpec, outcome: Outcome) -> Iterator[Failure]:
         if got != count.count:
             where = ".".join(filter(None, ("ledger", count.of, count.what)))
             yield Failure(count.place, f"{where} is not as expected", (Field(count.what, count.count, got),))
-    yield from _compare_errors(test, outcome)
     for line in outcome.report.unbalanced:
         yield Failure(test.place, f"the ledger does not balance: {line}")
 

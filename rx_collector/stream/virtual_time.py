@@ -30,7 +30,8 @@ class VirtualTime(PeriodicScheduler):
     >>> clock.advance_to(datetime(2026, 1, 1, 2))
     after an hour
 
-    An action that raises ends nothing: its error is put into `errors`.
+    What is to be done now is done at once, or when the action that is being run has returned, as on reactivex's scheduler
+    of the current thread. An action that raises ends nothing: its error is put into `errors`.
     """
 
     def __init__(self, began: datetime) -> None:
@@ -38,6 +39,7 @@ class VirtualTime(PeriodicScheduler):
         self._now = began
         self._entries: list[tuple[datetime, int, ScheduledItem]] = []
         self._order = itertools.count()
+        self._running = False
         self.errors: list[Exception] = []
 
     @property
@@ -50,7 +52,10 @@ class VirtualTime(PeriodicScheduler):
         return (self._now - _EPOCH) // _MICROSECOND * 1000
 
     def schedule(self, action: typing.ScheduledAction[Any], state: Any = None) -> abc.DisposableBase:
-        return self.schedule_absolute(self._now, action, state)
+        disposable = self.schedule_absolute(self._now, action, state)
+        if not self._running:
+            self.advance_to(self._now)
+        return disposable
 
     def schedule_relative(
         self, duetime: typing.RelativeTime, action: typing.ScheduledAction[Any], state: Any = None
@@ -79,9 +84,12 @@ class VirtualTime(PeriodicScheduler):
             if item.is_cancelled():
                 continue
             self._now = due
+            self._running = True
             try:
                 item.invoke()
             except Exception as error:  # one operator's bug must not stop the timers of the others
                 self.errors.append(error)
+            finally:
+                self._running = False
             return True
         return False
