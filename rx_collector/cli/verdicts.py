@@ -76,7 +76,7 @@ def _table(rows: Sequence[Field], width: int, styled: bool) -> Iterator[str]:
     sides = [(_shown(row.expected), _shown(row.got)) for row in rows]
     first = max(map(len, [*names, "field"]))
     half = (width - len(_INDENT) - first - 6) // 2
-    left = min(half, max(len(one) for one, _ in [*sides, ("expected", "")]))
+    left = max(len(one) for one, other in [*sides, ("expected", "got")] if max(len(one), len(other)) <= half)
 
     def paint(text: str, colour: str) -> str:
         return click.style(text, fg=colour) if styled else text
@@ -84,7 +84,7 @@ def _table(rows: Sequence[Field], width: int, styled: bool) -> Iterator[str]:
     yield f"{_INDENT}  {'field':<{first}}  {'expected':<{left}}  got"
     for name, row, (expected, got) in zip(names, rows, sides, strict=True):
         if row.same:
-            mark, line = " ", f"{name:<{first}}  {_cut(expected, half):<{left}}  {_cut(got, half)}"
+            mark, line = " ", f"{name:<{first}}  {_cut(expected, left):<{left}}  {_cut(got, half)}"
             yield f"{_INDENT}{mark} {line}"
         elif len(expected) <= half and len(got) <= half:
             yield (
