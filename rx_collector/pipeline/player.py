@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
+from copy import deepcopy
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -138,7 +139,7 @@ class Player:
                 end, self._exited = item.value, True
                 break
             self._number += 1
-            self._outlet.payload(item.value, self._number, self._starts, pid)
+            self._outlet.payload(deepcopy(item.value), self._number, self._starts, pid)
         if lines:
             self._send(lines, pid)
         return self._ended(end, pid, begun)

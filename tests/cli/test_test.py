@@ -110,12 +110,12 @@ def test_junit(tmp_path: Path) -> None:
         "good",
         "x.yaml",
     )
-    assert second.get("line") == "17" and float(second.get("time", "")) > 0
+    assert second.get("line") == "16" and float(second.get("time", "")) > 0
     (failure,) = second
     assert failure.get("message") == "all[1] is not as expected"
     assert failure.text is not None
     assert '"6"       "\\u001b[31m<5>&"' in failure.text
-    assert first.findtext("failure", "").startswith("x.yaml:16: all: one event too many\n")
+    assert first.findtext("failure", "").startswith("x.yaml:15: all: one event too many\n")
 
 
 @pytest.mark.slow
@@ -189,6 +189,13 @@ def test_watch_runs_again_when_a_file_or_one_that_it_names_changes(tmp_path: Pat
             process.kill()
             process.wait()
     assert "Traceback" not in out.read_text()
+
+
+@pytest.mark.slow
+def test_a_test_is_described(tmp_path: Path) -> None:
+    described = command("describe", "test", cwd=tmp_path).stdout
+    assert described.startswith("test\n\nOne test: what the runners print")
+    assert "    expect: What is expected of each pipeline." in described
 
 
 def test_the_files_that_a_file_names(tmp_path: Path) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import jsonschema
 import pytest
 import reactivex
+from hypothesis import strategies
 from reactivex import operators
 
 import rx_collector as rx
@@ -333,6 +336,7 @@ def test_ids_and_times_are_the_same_always(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_an_hour_of_stream_time_takes_under_100_ms_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -517,6 +521,47 @@ def test_a_dead_letter_of_a_pipeline_that_has_none(tmp_path: Path) -> None:
     ):
         with pytest.raises(rx.ConfigError, match=message):
             judged(tmp_path, "{r: []}", expect, NUMBERS)
+
+
+WORDS = ["exec", "audit", "line", "event", "exit", "after", "times", "name", "given", "expect", "dead_letter", "ledger"]
+WORDS += ["errors", "events", "any_order", "filtered", "it", "1s", "-1"]
+VALUES = strategies.recursive(
+    strategies.sampled_from([*WORDS, "", None, True, 0, 1, -1, 0.5, "\0", "😀"]),
+    lambda inner: (
+        strategies.lists(inner, max_size=3) | strategies.dictionaries(strategies.sampled_from(WORDS), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+TESTS = strategies.lists(
+    strategies.fixed_dictionaries({}, optional={"name": VALUES, "given": VALUES, "expect": VALUES, "x": VALUES}),
+    max_size=2,
+)
+WELL_MEANT = strategies.lists(
+    strategies.fixed_dictionaries(
+        {
+            "name": strategies.sampled_from(["a", "b"]),
+            "given": strategies.dictionaries(strategies.just("exec"), strategies.lists(VALUES, max_size=4)),
+            "expect": strategies.dictionaries(
+                strategies.sampled_from(["audit", "dead_letter", "errors"]), VALUES, max_size=2
+            ),
+        }
+    ),
+    max_size=2,
+)
+
+
+@pytest.mark.slow
+@hypothesis.settings(
+    max_examples=150, deadline=None, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+)
+@hypothesis.given(tests=VALUES | TESTS | WELL_MEANT)
+def test_any_section_is_a_test_or_a_mistake_with_a_place(tmp_path: Path, tests: Any) -> None:
+    try:
+        verdicts = project(tmp_path, FILE + f"tests: {json.dumps(tests)}\n").test()
+    except rx.ConfigError as error:
+        assert all(mistake.line > 0 and mistake.column > 0 for mistake in error.mistakes)
+    else:
+        assert all(verdict.place.endswith("x.yaml:17") for verdict in verdicts)
 
 
 def test_the_schema_knows_the_section() -> None:
