@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from rx_collector.errors import ProcessError
-from rx_collector.pipeline.cases import Given
+from rx_collector.pipeline.given import Given
 from rx_collector.runners.framing import Framer, Row, framer
 from rx_collector.runners.loss import LossFinder
 from rx_collector.runners.outlet import Outlet

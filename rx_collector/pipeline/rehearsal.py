@@ -18,7 +18,7 @@ from rx_collector.event import Event
 from rx_collector.ledger import Ledger, Node, PipelineLedger, Report
 from rx_collector.operators.backpressure import Backpressure
 from rx_collector.operators.to import To
-from rx_collector.pipeline.cases import Given
+from rx_collector.pipeline.given import Given
 from rx_collector.pipeline.parts import Hub, Merge, with_operators
 from rx_collector.pipeline.player import Player
 from rx_collector.pipeline.spec import PipelineSpec

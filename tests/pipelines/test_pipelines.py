@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import rx_collector as rx
-from rx_collector.pipeline.cases import Given
+from rx_collector.pipeline.given import Given
 from rx_collector.pipeline.rehearsal import rehearse
 from tests.conftest import need_bpftrace, wait_until
 
