@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rx_collector.config.options import INVALID, TEXT, MappingOf, Scope, Spec, did_you_mean, option
+from rx_collector.config.options import INVALID, TEXT, Kind, MappingOf, Scope, Spec, did_you_mean, option
 from rx_collector.pipeline.expect import BESIDE, COUNTS, OF_RUNNERS, Expect, ExpectKind
 from rx_collector.pipeline.given import Given, ScriptKind
+from rx_collector.pipeline.marbles import with_marbles
 from rx_collector.pipeline.place import place_of
 
 if TYPE_CHECKING:
@@ -32,12 +33,19 @@ class TestSpec(Spec):
     )
     expect: Expect = option(ExpectKind(), "What is expected of each pipeline.", example="{audit: [{pid: 7}]}")
 
+    marbles: Mapping[str, Any] | None = option(
+        MappingOf(Kind()), "What the letters in texts of 'given' and 'expect' stand for: lines, payloads.", None
+    )
+
     place: str = ""
 
     @classmethod
     def from_value(cls, value: Any, scope: Scope) -> Any:
+        found = len(scope.mistakes)
+        if isinstance(value, Mapping) and isinstance(value.get("marbles"), Mapping):
+            value = with_marbles(value, scope)
         made = super().from_value(value, scope)
-        return made if made is INVALID else replace(made, place=place_of(scope))
+        return INVALID if made is INVALID or len(scope.mistakes) > found else replace(made, place=place_of(scope))
 
 
 def check_names(document: Document) -> list[Mistake]:

@@ -33,10 +33,14 @@ BESIDE: Final = ("dead_letter", "ledger", "errors")
 
 @dataclass(frozen=True)
 class Expected:
-    """One event that is expected, by its payload: the fields named, others are free."""
+    """One event that is expected, by its payload: the fields named, others are free.
+
+    `at` is when, in seconds of stream time; None for any time.
+    """
 
     payload: Any
     place: str = ""
+    at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,8 @@ class ExpectationKind(Kind):
         place = place_of(scope)
         if isinstance(value, list | tuple):
             return Expectation(tuple(_expected(value, scope)), place=place)
+        if isinstance(value, str):
+            return scope.wrong(f"{self.wanted} is wanted here; a text is one of marbles, which 'marbles' has to name")
         if not isinstance(value, Mapping):
             return self._wanted(value, scope)
         wrong = False
@@ -108,7 +114,7 @@ class ExpectationKind(Kind):
             "required": ["events"],
             "additionalProperties": False,
         }
-        return {"anyOf": [{"type": "array"}, long]}
+        return {"anyOf": [{"type": "array"}, long, {"type": "string", "description": "Marbles."}]}
 
 
 def _expected(values: list[Any] | tuple[Any, ...], scope: Scope) -> Iterator[Expected]:

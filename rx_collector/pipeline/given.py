@@ -11,7 +11,7 @@ from rx_collector.config.options import COUNT, DURATION, INVALID, TEXT, Kind, Li
 from rx_collector.pipeline.place import place_of
 from rx_collector.runners.kinds import ExitCodeKind, SignalKind
 
-__all__ = ["Given", "ScriptKind"]
+__all__ = ["Given", "GivenKind", "ScriptKind"]
 
 _SORTS: Final = ("line", "event", "exit")
 

@@ -39,13 +39,17 @@ def pair_in_order(expected: Sequence[Any], got: list[Any]) -> _Pairs:
         last += 1
     rows, columns = range(first, len(expected) - last), range(first, len(got) - last)
     if len(rows) == len(columns) or len(rows) * len(columns) > _MOST_ALIGNED:
-        return _pair_up(rows, columns)
-    anchors = _common(rows, columns, expected, got)
-    pairs: _Pairs = []
-    row, column = rows.start, columns.start
+        anchors: list[tuple[int, int]] = []
+    else:
+        anchors = _common(rows, columns, expected, got)
+    pairs: _Pairs = [(index, index) for index in range(first)]
+    row, column = first, first
     for index, other in [*anchors, (rows.stop, columns.stop)]:
         pairs += _pair_up(range(row, index), range(column, other))
+        pairs.append((index, other))
         row, column = index + 1, other + 1
+    pairs.pop()  # the ends, which are no events
+    pairs += zip(range(rows.stop, len(expected)), range(columns.stop, len(got)), strict=True)
     return pairs
 
 

@@ -43,6 +43,8 @@ class Outcome:
 
     report: Report
     events: dict[str, list[Event]]
+    #: When each of the events came, in seconds of stream time.
+    times: dict[str, list[float]]
     dead_letters: list[tuple[str, Event]]
     #: What runners ended with; what pipelines and operators failed with.
     runner_errors: list[str] = field(default_factory=list)
@@ -54,10 +56,12 @@ class Outcome:
 class _Stage:
     """The end of one pipeline: it keeps the events, and counts them as if the sinks had taken them."""
 
-    def __init__(self, name: str, spec: PipelineSpec, ledger: PipelineLedger) -> None:
+    def __init__(self, name: str, spec: PipelineSpec, ledger: PipelineLedger, clock: VirtualTime) -> None:
         self.spec = spec
         self.hub = Hub(name)
         self.events: list[Event] = []
+        self.times: list[datetime] = []
+        self._clock = clock
         self.ended = False
         self.error: Exception | None = None
         self.connection: Connection
@@ -71,6 +75,7 @@ class _Stage:
     def on_batch(self, batch: Batch) -> None:
         assert isinstance(batch, list)
         self.events += batch
+        self.times += [self._clock.now] * len(batch)
         self._count(self._nodes, len(batch))
         self.hub.on_batch(batch)
 
@@ -123,8 +128,9 @@ class _Rehearsal:
         all_errors = runner_errors + errors
         report = Report.of(self._ledger, seconds=seconds, exit_code=1 if all_errors else 0, errors=all_errors)
         events = {name: stage.events for name, stage in self._stages.items()}
+        times = {name: [(time - BEGAN).total_seconds() for time in stage.times] for name, stage in self._stages.items()}
         unplayed = {player.name: player.unplayed for player in players if player.unplayed is not None}
-        return Outcome(report, events, self._dead_letters, runner_errors, errors, unplayed)
+        return Outcome(report, events, times, self._dead_letters, runner_errors, errors, unplayed)
 
     def _assemble(self) -> None:
         from rx_collector.pipeline.project import lifecycle_of
@@ -141,7 +147,7 @@ class _Rehearsal:
 
             context = contexts.for_pipeline(name, reject)
             context.pipeline.sources = list(spec.sources)
-            stage = self._stages[name] = _Stage(name, spec, context.pipeline)
+            stage = self._stages[name] = _Stage(name, spec, context.pipeline, self._clock)
             stage.context = context
             self._hubs[name] = stage.hub
         for name, stage in self._stages.items():

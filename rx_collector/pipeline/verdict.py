@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from rx_collector.pipeline.pairing import fits, pair_anyhow, pair_in_order
 from rx_collector.pipeline.project import Project
 from rx_collector.pipeline.rehearsal import Outcome, rehearse
 from rx_collector.sinks.format import payload
+from rx_collector.units import format_duration
 
 __all__ = ["NOTHING", "Failure", "Field", "Verdict", "judge"]
 
@@ -76,7 +77,7 @@ def _failures(test: TestSpec, outcome: Outcome) -> Iterator[Failure]:
         yield Failure(item.place, f"given.{runner}: this was not given any more, {runner} had ended for good")
     yield from _compare_errors(test, outcome)
     for name, expectation in expect.events.items():
-        yield from _compare(name, expectation, [_plain(event) for event in outcome.events[name]])
+        yield from _compare(name, expectation, [_plain(event) for event in outcome.events[name]], outcome.times[name])
     for name, expectation in expect.dead_letters.items():
         records = [_plain(record) for pipeline, record in outcome.dead_letters if name in ("", pipeline)]
         yield from _compare(f"dead_letter.{name}" if name else "dead_letter", expectation, records)
@@ -116,7 +117,7 @@ def _plain(event: Event) -> Any:
 # Events
 
 
-def _compare(where: str, expectation: Expectation, got: list[Any]) -> Iterator[Failure]:
+def _compare(where: str, expectation: Expectation, got: list[Any], times: Sequence[float] = ()) -> Iterator[Failure]:
     events = expectation.events
     expected = [event.payload for event in events]
     pairs = pair_anyhow(expected, got) if expectation.any_order else pair_in_order(expected, got)
@@ -125,6 +126,9 @@ def _compare(where: str, expectation: Expectation, got: list[Any]) -> Iterator[F
             if not fits(expected[index], got[other]):
                 fields = tuple(_fields("", expected[index], got[other]))
                 yield Failure(events[index].place, f"{where}[{index}] is not as expected", fields)
+            elif (at := events[index].at) is not None and round(at, 6) != round(times[other], 6):
+                fields = (Field("at", format_duration(round(at, 6)), format_duration(round(times[other], 6))),)
+                yield Failure(events[index].place, f"{where}[{index}] came at another time", fields)
         elif index is not None:
             fields = tuple(_fields("", expected[index], NOTHING))
             yield Failure(events[index].place, f"{where}[{index}] did not come", fields)

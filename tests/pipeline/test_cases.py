@@ -430,6 +430,61 @@ def test_virtual_time_runs_actions_in_order_and_keeps_errors(tmp_path: Path) -> 
     assert ran[-1] == ("late", timedelta(seconds=9))
 
 
+# Marbles
+
+MARBLES = one("[map: int(message), buffer: {time: 1s}]", ", restart: {when: on-failure, backoff: 5s}")
+
+
+def marbled(directory: Path, given: str, expect: str, marbles: str, file: str = MARBLES) -> list[str]:
+    case = f"tests:\n  - name: it\n    marbles: {marbles}\n    given: {{r: '{given}'}}\n    expect: {{p: '{expect}'}}\n"
+    (verdict,) = project(directory, file + case).test()
+    return [
+        " ".join([failure.what, *(f"{field.expected} {field.got}" for field in failure.fields)])
+        for failure in verdict.failures
+    ]
+
+
+LETTERS = "{a: 1, b: {line: 2}, c: '3', x: [1], y: [1, 2], z: [3]}"
+
+
+def test_marbles_say_when_something_comes_and_when_it_is_expected(tmp_path: Path) -> None:
+    assert marbled(tmp_path, "a-b 3s c|", "-x-1d", LETTERS.replace("x: [1]", "x: [1], w: [2]")) != []
+    assert marbled(tmp_path, "a-b 3s c|", "-x-w 2s z", LETTERS.replace("x: [1]", "x: [1], w: [2]")) == []
+    assert marbled(tmp_path, "a 900ms b--c", " 1s y 1900ms z", LETTERS) == []
+    assert marbled(tmp_path, "a 900ms b--c", "1s y - z", LETTERS) == ["p[1] came at another time 2s 2.9s"]
+    assert marbled(tmp_path, "ab-", "y", LETTERS) == []
+    assert marbled(tmp_path, "--a", "2300ms x", "{a: {line: 1, after: 100ms, times: 3}, x: [1, 1, 1]}") == []
+
+
+def test_a_crash_among_marbles(tmp_path: Path) -> None:
+    file = one(META, ", restart: {when: on-failure, backoff: 5s}")
+    assert marbled(tmp_path, "a-#9s b|", "x 10s y", "{a: k, b: l, x: [1, 1, k], y: [2, 1, l]}", file) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "expect", "message"),
+    [
+        ("a-d", "x", "11:19: tests[0].given.r: no marble 'd'"),
+        ("a-a", "x|", "12:19: tests[0].expect.p: '|' is the end of a child and cannot be expected of a pipeline"),
+        ("a 5 b", "x", "11:19: tests[0].given.r: no marble '5'"),
+    ],
+)
+def test_a_mistake_among_marbles(tmp_path: Path, given: str, expect: str, message: str) -> None:
+    with pytest.raises(rx.ConfigError) as caught:
+        marbled(tmp_path, given, expect, LETTERS)
+    assert str(caught.value).removeprefix(f"{tmp_path / 'x.yaml'}:").startswith(message)
+    assert len(caught.value.mistakes) == 1
+
+
+def test_marbles_are_letters_and_stand_for_what_can_be_given(tmp_path: Path) -> None:
+    with pytest.raises(rx.ConfigError, match="a marble is named by one letter, not 'ab'"):
+        marbled(tmp_path, "a", "a", "{a: 1, ab: 2}")
+    with pytest.raises(rx.ConfigError, match=r"marbles\.a\.afte: unknown key 'afte'"):
+        marbled(tmp_path, "a", "b", "{a: {line: 1, afte: 2}, b: 1}")
+    with pytest.raises(rx.ConfigError, match="which 'marbles' has to name"):
+        judged(tmp_path, "{r: [a]}", "{p: a-b}", NUMBERS)
+
+
 # Mistakes
 
 WRONG = {
