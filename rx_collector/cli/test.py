@@ -7,9 +7,6 @@ import os
 import click
 
 from rx_collector.cli.files import check_writable, load_each, write_whole
-from rx_collector.cli.junit import junit
-from rx_collector.cli.verdicts import show
-from rx_collector.cli.watch import Watch
 from rx_collector.errors import ConfigError
 from rx_collector.pipeline.project import Project
 
@@ -30,6 +27,8 @@ def test(files: tuple[str, ...], report: str | None, watch: bool) -> int:
         check_writable(report, "--junit")
     if not watch:
         return _test(files, load_each(files), report)
+    from rx_collector.cli.watch import Watch
+
     watched = Watch(files)
     code = 0
     try:
@@ -50,6 +49,10 @@ def test(files: tuple[str, ...], report: str | None, watch: bool) -> int:
 
 
 def _test(files: tuple[str, ...], projects: list[Project], report: str | None) -> int:
+    # Not needed by the other commands, which shall start quickly.
+    from rx_collector.cli.junit import junit
+    from rx_collector.cli.verdicts import show
+
     results = [(file, project, project.test()) for file, project in zip(files, projects, strict=True)]
     passed = show(results)
     if report is not None:
