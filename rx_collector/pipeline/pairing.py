@@ -85,32 +85,37 @@ def _common(rows: range, columns: range, expected: Sequence[Any], got: list[Any]
 
 
 def pair_anyhow(expected: Sequence[Any], got: list[Any]) -> _Pairs:
-    """Pair in any order, so that as many as possible fit: one that fits several gives way to one that fits fewer."""
+    """Pair in any order, so that as many as possible fit: one that fits several gives way to one that fits fewer.
+
+    Gives the pairs that do not fit.
+    """
     owners: dict[int, int] = {}  # by the index of what came, that of what is expected
+    free = dict.fromkeys(range(len(got)))  # what came and has no owner, in order
     for index in range(len(expected)):
-        _claim(index, expected, got, owners)
+        _claim(index, expected, got, owners, free)
     taken = set(owners.values())
-    return _pair_up(
-        [index for index in range(len(expected)) if index not in taken],
-        [other for other in range(len(got)) if other not in owners],
-    )
+    return _pair_up([index for index in range(len(expected)) if index not in taken], list(free))
 
 
-def _claim(index: int, expected: Sequence[Any], got: list[Any], owners: dict[int, int]) -> None:
+def _claim(index: int, expected: Sequence[Any], got: list[Any], owners: dict[int, int], free: dict[int, None]) -> None:
     """Find an event for one that is expected, if need be by finding others for those that have the ones it fits."""
-    came_from: dict[int, int | None] = {}  # by the index of what came, that of the event given up for it
+    given_up: dict[
+        int, int | None
+    ] = {}  # by the index of what came, that of the event which its new owner leaves for it
     waiting: list[tuple[int, int | None]] = [(index, None)]
-    for wanting, given_up in waiting:  # grows while it is read
-        for other, event in enumerate(got):
-            if other in came_from or not fits(expected[wanting], event):
-                continue
-            came_from[other] = given_up
-            if other in owners:
-                waiting.append((owners[other], other))
-                continue
-            here: int | None = other
-            while here is not None:
-                before = came_from[here]
-                owners[here] = owners[before] if before is not None else index
-                here = before
-            return
+    for wanting, left in waiting:  # grows while it is read
+        found = next((other for other in free if fits(expected[wanting], got[other])), None)
+        if found is None:
+            for other, owner in owners.items():
+                if other not in given_up and fits(expected[wanting], got[other]):
+                    given_up[other] = left
+                    waiting.append((owner, other))
+            continue
+        del free[found]
+        given_up[found] = left
+        here: int | None = found
+        while here is not None:
+            before = given_up[here]
+            owners[here] = owners[before] if before is not None else index
+            here = before
+        return

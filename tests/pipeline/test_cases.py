@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import textwrap
 import threading
@@ -20,6 +21,7 @@ import rx_collector as rx
 from rx_collector import operators as op
 from rx_collector import sinks
 from rx_collector.config.document import parse_document
+from rx_collector.pipeline.pairing import fits, pair_anyhow, pair_in_order
 from rx_collector.pipeline.rehearsal import rehearse
 from rx_collector.pipeline.spec import FileSpec
 from rx_collector.runners import supervisor as supervisor_module
@@ -171,6 +173,40 @@ def test_in_any_order_what_fits_many_gives_way_to_what_fits_few(tmp_path: Path) 
     expect = "{p: {any_order: true, events: [{a: 1}, {a: 1, b: 1}, {a: 1, c: 1}]}}"
     assert judged(tmp_path, given, expect, file) == []
     assert judged(tmp_path, given, expect.replace("c: 1", "c: 2"), file) == ["11: p[2] is not as expected"]
+
+
+SMALL = strategies.lists(
+    strategies.dictionaries(strategies.sampled_from("abc"), strategies.integers(0, 1), max_size=3), max_size=4
+)
+
+
+@pytest.mark.slow
+@hypothesis.settings(deadline=None)
+@hypothesis.given(SMALL, SMALL)
+def test_as_many_as_possible_are_paired(expected: list[Any], got: list[Any]) -> None:
+    """Compared with trying every way to pair them."""
+    padded = [*got, *[None] * len(expected)]
+    best = max(
+        sum(other is not None and fits(one, other) for one, other in zip(expected, order, strict=True))
+        for order in itertools.permutations(padded, len(expected))
+    )
+    pairs = pair_anyhow(expected, got)
+    left = [one for one, _ in pairs if one is not None], [other for _, other in pairs if other is not None]
+    assert len(expected) - len(left[0]) == len(got) - len(left[1]) == best
+    assert len(pairs) == max(map(len, left))
+
+    def longest(one: int, other: int) -> int:
+        if one == len(expected) or other == len(got):
+            return 0
+        both = 1 + longest(one + 1, other + 1) if fits(expected[one], got[other]) else 0
+        return max(both, longest(one + 1, other), longest(one, other + 1))
+
+    pairs = pair_in_order(expected, got)
+    assert [one for one, _ in pairs if one is not None] == list(range(len(expected)))
+    assert [other for _, other in pairs if other is not None] == list(range(len(got)))
+    if len(expected) != len(got):  # else each is compared with the one in its place
+        fitting = [1 for one, other in pairs if None not in (one, other) and fits(expected[one or 0], got[other or 0])]
+        assert len(fitting) == longest(0, 0)
 
 
 # What is given
