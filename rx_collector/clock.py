@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-__all__ = ["CLOCKS", "UNITS", "Distance", "TimeReader", "text_reader", "time_reader", "zone_named"]
+__all__ = ["CLOCKS", "UNITS", "Distance", "TimeReader", "started_at", "text_reader", "time_reader", "zone_named"]
 
 UNITS: Final = ("s", "ms", "us", "ns", "iso")
 CLOCKS: Final = ("realtime", "boot", "monotonic")
@@ -94,6 +96,23 @@ class Distance:
                 break
         assert best is not None
         return best[1]
+
+
+_distance: ContextVar[Callable[[str], Distance]] = ContextVar("rx_collector_distance", default=Distance)
+
+
+@contextmanager
+def started_at(began: int, now: Now) -> Iterator[None]:
+    """Let the readers that are made here take `now` for the wall clock, and a machine that was started at `began`."""
+
+    def since() -> int:
+        return now() - began
+
+    token = _distance.set(lambda clock: Distance(clock, wall=now, boot=since, monotonic=since))
+    try:
+        yield
+    finally:
+        _distance.reset(token)
 
 
 def zone_named(name: str) -> tzinfo | None:
@@ -211,7 +230,7 @@ def time_reader(
             return nanoseconds if nanoseconds is not None and 0 <= nanoseconds <= _LATEST else None
 
         return read_wall, None
-    measured = distance or Distance(clock)
+    measured = distance or _distance.get()(clock)
     correction = measured.correction
 
     def read(value: Any, offset: int, observed: int) -> int | None:

@@ -48,7 +48,8 @@ class Origin(msgspec.Struct, frozen=True, eq=False):
     """What all lines of one batch share: who printed them, and when they were read.
 
     `observed_ns` is wall time in nanoseconds since 1970, taken once a read. `run` tells one start of the collector from
-    the next, so that ids of different runs differ.
+    the next, so that ids of different runs differ. `parsed` says that they have fields from the beginning, so that there is
+    no line to parse: payloads given in a test.
     """
 
     run: str
@@ -57,6 +58,7 @@ class Origin(msgspec.Struct, frozen=True, eq=False):
     pid: int | None
     observed_ns: int
     type: str = "line"
+    parsed: bool = False
     not_json: object = _not_json
 
     @property

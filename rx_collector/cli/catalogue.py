@@ -17,6 +17,7 @@ from rx_collector.errors import ConfigError, Mistake
 from rx_collector.expressions import FUNCTIONS, METHODS
 from rx_collector.operators.backpressure import Backpressure
 from rx_collector.parsers import FORMATS
+from rx_collector.pipeline.cases import TestSpec
 from rx_collector.pipeline.spec import BranchOptions, FileSpec, OperatorItem, PipelineSpec
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.sinks import SINKS
@@ -48,8 +49,8 @@ def list_() -> int:
 @click.command()
 @click.argument("name")
 def describe(name: str) -> int:
-    """Explain NAME: an operator, format, strategy or sink, an option with options of its own, or runner, pipeline, sink,
-    retry, file, backpressure, expressions.
+    """Explain NAME: an operator, format, strategy or sink, an option with options of its own, or runner, pipeline, test,
+    sink, retry, file, backpressure, expressions.
     """
     if name == "expressions":
         click.echo("\n".join(_expressions()))
@@ -67,7 +68,7 @@ def describe(name: str) -> int:
 def _general() -> Iterator[tuple[str, str, type[Spec]]]:
     """Give what can be described beside the components, and the options that have options of their own."""
     tops: list[tuple[str, type[Spec]]] = [("file", FileSpec), ("runner", RunnerSpec), ("pipeline", PipelineSpec)]
-    tops += [("sink", BranchOptions), ("retry", Retry), ("backpressure", Backpressure)]
+    tops += [("test", TestSpec), ("sink", BranchOptions), ("retry", Retry), ("backpressure", Backpressure)]
     for name, spec in tops:
         yield name, "", spec
     seen: set[type[Spec]] = set()

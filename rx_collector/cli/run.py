@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -13,11 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from loguru import logger
 
-from rx_collector.cli.files import load_all
+from rx_collector.cli.files import check_writable, load_all, write_whole
 from rx_collector.cli.sheet import Progress, print_sheet
 from rx_collector.cli.stderr import StandardError
 from rx_collector.errors import OutputError
-from rx_collector.ledger import Report
 from rx_collector.pipeline.collector import Collector
 from rx_collector.pipeline.project import Project
 from rx_collector.sinks.console import Console
@@ -79,7 +77,7 @@ def run(
     """
     project = load_all(files)
     if report is not None:
-        _check_writable(report)
+        check_writable(report, "--report")
     collector = Collector(project)
     stderr = StandardError()
     progress = None
@@ -87,9 +85,9 @@ def run(
         progress = Progress(collector, stderr.write)
     write = progress.write if progress is not None else stderr.write
     log_to_stderr(project, "DEBUG" if verbose else "WARNING" if quiet else "INFO", write)
-    try:
-        # Until the report is written: a signal that comes meanwhile must not keep it from being written.
-        with _signals(collector):
+    # To the very end: a signal that comes late must not keep the report or the balance sheet from being written.
+    with _signals(collector):
+        try:
             try:
                 sheet = collector.run(
                     duration=duration,
@@ -105,12 +103,14 @@ def run(
             finally:
                 if progress is not None:
                     progress.clear()
+        finally:
+            stderr.close()
+        try:
             if report is not None:
-                _write(report, sheet)
-    finally:
-        stderr.close()
-    if not quiet:
-        print_sheet(sheet)
+                write_whole(report, sheet.json())
+        finally:
+            if not quiet:
+                print_sheet(sheet)
     return sheet.exit_code
 
 
@@ -135,31 +135,6 @@ def _shows_on_terminal(project: Project) -> bool:
         for pipeline in project.pipelines.values()
         for branch in pipeline.sinks
     )
-
-
-def _check_writable(path: str) -> None:
-    directory = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(directory) or not os.access(directory, os.W_OK):
-        raise click.BadParameter(f"cannot write {path}", param_hint="--report")
-
-
-def _write(path: str, sheet: Report) -> None:
-    """Write the report whole or not at all."""
-    try:
-        if os.path.exists(path) and not os.path.isfile(path):
-            with open(path, "wb") as file:
-                file.write(sheet.json())
-            return
-        whole = tempfile.NamedTemporaryFile(dir=os.path.dirname(os.path.abspath(path)), delete=False)  # noqa: SIM115
-        try:
-            with whole:
-                whole.write(sheet.json())
-            os.replace(whole.name, path)
-        except OSError:
-            os.unlink(whole.name)
-            raise
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {os.strerror(error.errno or 0).lower()}") from None
 
 
 @contextmanager

@@ -114,9 +114,9 @@ class Parse(Stage):
     It reads the line, or with ``field`` a text in one field of a payload. A text that does not parse is rejected, and
     ``on_error`` says what becomes of it: ``dead_letter``, ``drop`` (counted as rejected too), ``keep_raw`` (the event
     goes on as ``{message: text}``) or ``fail`` (the stream ends with ParseError). Lifecycle events of a runner, which
-    have fields from the beginning, pass as they are. A text that is no record, such as a line of headings, is counted as
-    filtered; where a format finds several records in one text, those beyond the first count as made, and their ids end in
-    ``.0``, ``.1`` and so on.
+    have fields from the beginning, pass as they are, and so does a payload given in a test. A text that is no record, such
+    as a line of headings, is counted as filtered; where a format finds several records in one text, those beyond the first
+    count as made, and their ids end in ``.0``, ``.1`` and so on.
     """
 
     shorthand: ClassVar[str | None] = "format"
@@ -242,7 +242,8 @@ class Parse(Stage):
         left, right = ("[", "]") if self.format.several else ("", "")
         may_be_parsed = code.envelope == "events"  # a lifecycle event never travels among lines
         if may_be_parsed:
-            code.write('if event.origin.type == "lifecycle":')
+            given = ' or (event.origin.parsed and data.__class__ is dict and "message" not in data)'
+            code.write(f'if event.origin.type == "lifecycle"{given if self.field == "message" else ""}:')
             code.write(f"    {result} = {left}dict(data){right}")
             code.write("else:")
             code.indent()

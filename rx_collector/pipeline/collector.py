@@ -12,8 +12,7 @@ from loguru import logger
 from rx_collector.errors import OutputError, RxCollectorError
 from rx_collector.event import Event
 from rx_collector.ledger import Ledger, Node, Report
-from rx_collector.operators.python import Python
-from rx_collector.pipeline.parts import DeadLetter, Hub, Limit, Merge, OpenBranch
+from rx_collector.pipeline.parts import DeadLetter, Hub, Limit, Merge, OpenBranch, with_operators
 from rx_collector.pipeline.project import Project, lifecycle_of
 from rx_collector.pipeline.spec import PipelineSpec
 from rx_collector.runners.feed import Feed
@@ -198,11 +197,7 @@ class Collector:
     def _connect(self, pipeline: _Pipeline, limit: Limit | None) -> None:
         spec, context = pipeline.spec, pipeline.context
         stream = EventStream(Merge(pipeline.name, [self._hubs[source] for source in spec.sources]))
-        for index, placed in enumerate(spec.operators):
-            if isinstance(placed.operator, Python):
-                stream = placed.operator(stream)
-            else:
-                stream = stream.then(placed.operator, f"operators[{index}] {placed.operator.name}", placed.place)
+        stream = with_operators(stream, spec.operators)
         before = pipeline if limit is None else limit.before(pipeline, context)
         pipeline.connection = stream.connect(before, context)
 

@@ -4,7 +4,7 @@ and the branches at its end."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from loguru import logger
 
@@ -13,10 +13,22 @@ from rx_collector.errors import BackpressureError, OutputError
 from rx_collector.event import Event
 from rx_collector.ledger import Node
 from rx_collector.operators.delivery import Delivery
-from rx_collector.pipeline.spec import Branch
+from rx_collector.operators.python import Python
+from rx_collector.pipeline.spec import Branch, PlacedOperator
+from rx_collector.stream.eventstream import EventStream
 from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context, Source
 
-__all__ = ["BranchEnd", "DeadLetter", "Hub", "Limit", "Merge", "OpenBranch"]
+__all__ = ["BranchEnd", "DeadLetter", "Hub", "Limit", "Merge", "OpenBranch", "with_operators"]
+
+
+def with_operators(stream: EventStream, operators: Sequence[PlacedOperator]) -> EventStream:
+    """Give a stream with the operators of a pipeline behind it, named as in the ledger."""
+    for index, placed in enumerate(operators):
+        if isinstance(placed.operator, Python):
+            stream = placed.operator(stream)
+        else:
+            stream = stream.then(placed.operator, f"operators[{index}] {placed.operator.name}", placed.place)
+    return stream
 
 
 class Hub:

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 from rx_collector.config.options import INVALID, Scope, did_you_mean
 from rx_collector.errors import ConfigError, Mistake
 from rx_collector.ledger import Report
+from rx_collector.pipeline.cases import TestSpec, check_names
 from rx_collector.pipeline.spec import Branch, FileSpec, PipelineSpec
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.sinks.file import File
 
 if TYPE_CHECKING:
     from rx_collector.config.document import Document
+    from rx_collector.pipeline.verdict import Verdict
 
 __all__ = ["Project", "lifecycle_of", "load", "merge"]
 
@@ -39,6 +41,7 @@ class Project:
     runners: Mapping[str, RunnerSpec]
     pipelines: Mapping[str, PipelineSpec]
     description: str = ""
+    tests: tuple[TestSpec, ...] = ()
     #: Hides the values of secret variables in a text.
     redact: Callable[[str], str] = field(default=_as_it_is, repr=False, compare=False)
 
@@ -66,6 +69,36 @@ class Project:
         from rx_collector.pipeline.collector import Collector
 
         return Collector(self).run(duration=duration, max_events=max_events, drain=drain)
+
+    def test(self) -> tuple[Verdict, ...]:
+        """Run the tests of the file, in virtual time, and say of each what came of it.
+
+        Starts no child, opens no sink, waits for no clock: an hour of stream time takes milliseconds. Blocks so long, on
+        this thread. What is expected and did not come is in the verdicts; nothing is raised for it.
+
+        >>> import pathlib, tempfile
+        >>> text = '''
+        ... runners: {numbers: {command: [seq, "3"]}}
+        ... pipelines:
+        ...   large:
+        ...     from: numbers
+        ...     operators: [filter: int(message) > 1]
+        ...     sinks: [{file: out.ndjson, backpressure: block}]
+        ... tests:
+        ...   - name: small numbers are left out
+        ...     given: {numbers: [1, 2]}
+        ...     expect: {large: [{message: "2"}], ledger: {filtered: 1}}
+        ... '''
+        >>> with tempfile.TemporaryDirectory() as directory:
+        ...     file = pathlib.Path(directory, "numbers.yaml")
+        ...     _ = file.write_text(text)
+        ...     verdicts = load(file).test()
+        >>> [(verdict.name, verdict.passed) for verdict in verdicts]
+        [('small numbers are left out', True)]
+        """
+        from rx_collector.pipeline.verdict import judge
+
+        return tuple(judge(self, test) for test in self.tests)
 
 
 def load(file: str | os.PathLike[str], environment: Mapping[str, str] | None = None) -> Project:
@@ -97,6 +130,7 @@ def load(file: str | os.PathLike[str], environment: Mapping[str, str] | None = N
         spec = FileSpec.from_value(document.value, scope)
         mistakes += scope.mistakes
         mistakes += _check_sources(document)
+        mistakes += check_names(document)
         if spec is not INVALID:
             mistakes += [document.mistake(path, message) for path, message in _check_outputs(spec.pipelines)]
     if mistakes:
@@ -110,6 +144,7 @@ def load(file: str | os.PathLike[str], environment: Mapping[str, str] | None = N
         runners,
         spec.pipelines,
         spec.description or "",
+        spec.tests,
         document.variables.redact,
     )
 
@@ -258,4 +293,5 @@ def merge(projects: list[Project]) -> Project:
             text = project.redact(text)
         return text
 
-    return Project("+".join(project.name for project in projects), runners, pipelines, "", redact)
+    tests = tuple(test for project in projects for test in project.tests)
+    return Project("+".join(project.name for project in projects), runners, pipelines, "", tests, redact)

@@ -23,6 +23,8 @@ from rx_collector.config.options import (
 from rx_collector.operators import OPERATORS
 from rx_collector.operators.backpressure import Backpressure
 from rx_collector.parsers import FORMATS
+from rx_collector.pipeline.cases import TestSpec
+from rx_collector.pipeline.place import place_of
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.sinks import SINKS, Sink
 from rx_collector.sinks.retry import ON_FAILURE, Retry
@@ -66,13 +68,6 @@ class BranchOptions(Spec):
     on_failure: str = option(Choice(*ON_FAILURE), "What becomes of events that the sink did not take.", "fail")
 
 
-def _place(scope: Scope) -> str:
-    if scope.document is None:
-        return ""
-    place = scope.document.places.get(scope.path)
-    return f"{scope.document.file}:{place.key_line}" if place is not None else scope.document.file
-
-
 def _unknown(sort: str, key: str, hint: str, scope: Scope) -> None:
     scope.child(key).wrong(f"unknown {sort} {key!r}{hint}", on_key=True)
 
@@ -111,7 +106,7 @@ class OperatorItem(Kind):
             return scope.wrong(f"one operator is wanted in each item, not {len(value)} ({keys}); begin each with '- '")
         ((name, options),) = value.items()
         made = OPERATORS[name].from_value(options, named.child(name))
-        return INVALID if made is INVALID else PlacedOperator(made, _place(scope.child(name)))
+        return INVALID if made is INVALID else PlacedOperator(made, place_of(scope.child(name)))
 
     def schema(self) -> dict[str, Any]:
         forms: list[dict[str, Any]] = []
@@ -183,7 +178,7 @@ class SinkItem(Kind):
         if options.on_failure == "dead_letter" and not self._strategy_needed:
             return scope.child("on_failure").wrong("the dead letter has no dead letter of its own; say fail or drop")
         backpressure = options.backpressure or Backpressure("block")  # type: ignore[arg-type]
-        place = _place(scope.child(known[0]))
+        place = place_of(scope.child(known[0]))
         return Branch(made, backpressure, options.name or made.name, place, options.retry, options.on_failure)
 
     def schema(self) -> dict[str, Any]:
@@ -204,10 +199,6 @@ class SinkItem(Kind):
                 }
             )
         return {"anyOf": forms}
-
-
-class _Anything(Kind):
-    pass
 
 
 @dataclass(frozen=True)
@@ -250,4 +241,4 @@ class FileSpec(Spec):
     pipelines: Mapping[str, PipelineSpec] = option(
         MappingOf(Nested(PipelineSpec), least=1), "What becomes of what they print, by name."
     )
-    tests: Any = option(_Anything(), "Tests of the pipelines; read by a later version.", None)
+    tests: tuple[TestSpec, ...] = option(ListOf(Nested(TestSpec)), "Tests of the pipelines, for `test`.", ())

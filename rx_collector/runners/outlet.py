@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from rx_collector.event import Event, Lines, Origin, rejected
@@ -16,11 +17,19 @@ __all__ = ["Outlet"]
 class Outlet:
     """Sends what one subscription to a runner has observed. All calls but `close` come from the reader's thread.
 
-    `apart` receives the lifecycle events beside those in the stream (None: nobody asked for them).
+    `apart` receives the lifecycle events beside those in the stream (None: nobody asked for them). `now` gives the time
+    that is observed, in nanoseconds since 1970.
     """
 
     def __init__(
-        self, name: str, observer: BatchObserver, context: Context, *, in_stream: bool, apart: BatchObserver | None
+        self,
+        name: str,
+        observer: BatchObserver,
+        context: Context,
+        *,
+        in_stream: bool,
+        apart: BatchObserver | None,
+        now: Callable[[], int] = time.time_ns,
     ) -> None:
         self.counts: RunnerLedger = context.ledger.runner(name)
         self.closed = False
@@ -29,6 +38,7 @@ class Outlet:
         self._apart = apart
         self._in_stream = in_stream
         self._context = context
+        self._now = now
         self.lock = context.ledger.lock
         self._stderr_line = 0
         self._lifecycle_line = 0
@@ -38,7 +48,7 @@ class Outlet:
         self.closed = True
 
     def _origin(self, incarnation: int, pid: int | None, kind: str = "line") -> Origin:
-        return Origin(self._context.run, self._name, incarnation, pid, time.time_ns(), kind)
+        return Origin(self._context.run, self._name, incarnation, pid, self._now(), kind)
 
     def rows(self, rows: list[Row], number: int, incarnation: int, pid: int, *, skip: int, multiline: bool) -> int:
         """Send rows of lines, the first of them numbered `number` + 1, without the first `skip` of an incarnation.
@@ -99,6 +109,14 @@ class Outlet:
             error=frame.error,
         )
         self._context.reject(record)
+
+    def payload(self, data: Any, number: int, incarnation: int, pid: int) -> None:
+        """Send an event that has its fields already, in the place of line `number`."""
+        origin = Origin(self._context.run, self._name, incarnation, pid, self._now(), parsed=True)
+        with self.lock:
+            self.counts.lines += 1
+            self.counts.out += 1
+        self._observer.on_batch([Event(data, None, origin, number)])
 
     def stderr(self, rows: list[Row], incarnation: int, pid: int) -> None:
         """Send rows of lines of standard error as events."""

@@ -21,7 +21,7 @@ from rx_collector.parsers import FORMATS
 
 ROOT = Path(__file__).parent.parent.parent
 MODULES = [module.name for module in pkgutil.walk_packages(rx_collector.__path__, "rx_collector.")]
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
 def blocks(file: str, language: str) -> list[str]:
@@ -188,6 +188,27 @@ def test_testing_a_component(tmp_path: Path) -> None:
     (said,) = blocks("docs/testing-a-component.md", "text")
     for line in said.splitlines():
         assert line in result.stdout
+
+
+@pytest.mark.slow
+def test_testing_pipelines(tmp_path: Path) -> None:
+    """The example, with the output that the document shows for it; only how long it takes differs."""
+    (yaml,) = blocks("docs/testing-pipelines.md", "yaml")
+    shown = blocks("docs/testing-pipelines.md", "")
+
+    def printed(text: str) -> str:
+        (tmp_path / "audit.yaml").write_text(text)
+        argv = [sys.executable, "-m", "rx_collector", "test", "audit.yaml"]
+        result = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        assert result.stderr == ""
+        return timeless(result.stdout)
+
+    def timeless(text: str) -> str:
+        return re.sub(r"[0-9.]+ ms", "… ms", text)
+
+    right, wrong = map(timeless, shown)
+    assert right == "$ rx-collector test audit.yaml\n" + printed(yaml)
+    assert wrong in printed(yaml.replace("dir: /bin}]", "dir: /sbin}]"))
 
 
 def test_every_example_of_a_component_is_right(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 
 import rx_collector as rx
+from rx_collector.pipeline.given import Given
+from rx_collector.pipeline.rehearsal import rehearse
 from tests.conftest import need_bpftrace, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -90,6 +92,25 @@ def test_memory(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert report.runners["vmstat"].skipped == 2
     first = json.loads(capfd.readouterr().out.splitlines()[0])
     assert first == {"free_mib": 23674, "swapped": 0, "idle": 65, "wait": 0}
+
+
+@pytest.mark.parametrize(
+    ("name", "capture"),
+    [("processes", "process.ndjson"), ("packets", "tcpdump.txt"), ("open", "bpftrace-json-types.ndjson")],
+)
+def test_a_test_makes_of_lines_what_a_run_does(tmp_path: Path, name: str, capture: str) -> None:
+    report, out, dead = replay(name, capture, tmp_path)
+    project = rx.load(ROOT / "pipelines" / f"{name}.yaml", {})
+    ((runner, pipeline),) = zip(project.runners, project.pipelines, strict=True)
+    lines = (CAPTURES / capture).read_text().split("\n")[:-1]
+    outcome = rehearse(project, {runner: [Given("line", line) for line in lines]})
+    assert [event.data for event in outcome.events[pipeline]] == out
+    records = [record.data for _, record in outcome.dead_letters]
+    assert [(one["line"], one["raw"], one["error"]) for one in records] == [
+        (one["line"], one["raw"], one["error"]) for one in dead
+    ]
+    assert outcome.report.pipelines == report.pipelines
+    assert outcome.report.runners[runner].bytes == report.runners[runner].bytes
 
 
 @pytest.mark.parametrize("name", ["exec", "open", "connect"])

@@ -1,0 +1,91 @@
+"""Watching files: those named on the command line, and those that they name themselves (scripts, tables)."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rx_collector.config.options import PATH, Spec
+from rx_collector.pipeline.project import Project
+from rx_collector.runners.spec import RunnerSpec
+
+__all__ = ["Watch", "named_files"]
+
+_BETWEEN_LOOKS = 0.5  # seconds
+_State = tuple[int, int, int] | None
+
+
+class Watch:
+    """Looks at files until one of them changes, appears or goes away.
+
+    A file that cannot be loaded names no other files; those that it named before are watched on, so that a mistake in one
+    of them can be mended there.
+    """
+
+    def __init__(self, files: Sequence[str]) -> None:
+        self._named = set(map(os.path.abspath, files))
+        self._others: set[str] = set()
+        self._seen = self._look()
+
+    def wait(self, projects: Sequence[Project]) -> str:
+        """Wait for a change since the last one, and give the file. `projects` are what was loaded since then, if any."""
+        if projects:
+            self._others = {file for project in projects for file in named_files(project)}
+            new = self._others - self._seen.keys()
+            self._seen |= {file: _state(file) for file in new}
+        pause = threading.Event()
+        while True:
+            now = self._look()
+            for file, state in now.items():
+                if self._seen.get(file) != state:
+                    self._seen = now
+                    return file
+            pause.wait(_BETWEEN_LOOKS)
+
+    def _look(self) -> dict[str, _State]:
+        return {file: _state(file) for file in sorted(self._named | self._others)}
+
+
+def _state(file: str) -> _State:
+    try:
+        status = os.stat(file)
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def named_files(project: Project) -> set[str]:
+    """Give the files that a project reads: arguments of commands that are files, and paths among options.
+
+    What its sinks write is not among them.
+    """
+    found: set[str] = set()
+    for runner in project.runners.values():
+        found |= set(_paths(runner))
+        for word in runner.command if isinstance(runner.command, tuple) else ():
+            found.add(os.path.join(runner.cwd or "", word))
+    for pipeline in project.pipelines.values():
+        for placed in pipeline.operators:
+            found |= set(_paths(placed.operator))
+    return {os.path.abspath(file) for file in found if os.path.isfile(file)}
+
+
+def _paths(value: Any) -> Iterator[str]:
+    """Give the paths among the options of a component, and of those that it is made of."""
+    if isinstance(value, Spec):
+        for field in dataclasses.fields(value):
+            inner = getattr(value, field.name)
+            if field.metadata.get("kind") is PATH and isinstance(inner, str):
+                if not (isinstance(value, RunnerSpec) and field.name == "cwd"):
+                    yield inner
+            else:
+                yield from _paths(inner)
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _paths(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _paths(item)
