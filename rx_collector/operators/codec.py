@@ -86,6 +86,11 @@ class Encode(_Codec):
     """Write the bytes (UTF-8) of fields as ``base64``, ``hex`` or percent-encoded ``url`` text.
 
     A value that is no text is written as JSON first; one that is missing or null stays as it is.
+
+    >>> import rx_collector as rx
+    >>> from rx_collector import operators as op
+    >>> rx.runner("echo", "a b").pipe(op.encode({"message": "url"})).run().data
+    {'message': 'a%20b'}
     """
 
     codes: ClassVar[_Codes] = _ENCODERS

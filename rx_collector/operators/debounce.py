@@ -31,6 +31,11 @@ class Debounce(Grouping):
     for longest passes early, which the ledger notes as ``evicted``. What waits at the end of the stream is sent.
 
     Sends on the thread of the scheduler, or at the end on the one that brings it. Disposing drops what waits, counted.
+
+    >>> import rx_collector as rx
+    >>> from rx_collector import operators as op
+    >>> rx.runner("seq", "3").pipe(op.debounce("10s")).run()["message"]
+    '3'
     """
 
     shorthand: ClassVar[str | None] = "time"

@@ -29,6 +29,11 @@ class Log(Stage):
 
     How many lines were left out is said with the first one of the next time, and noted as ``unlogged`` in the ledger.
     Time is when the events were read. Runs on the thread that brings the event, which the log may hold up.
+
+    >>> import rx_collector as rx
+    >>> from rx_collector import operators as op
+    >>> rx.runner("echo", "x").pipe(op.log("f'seen {message}'", level="debug")).run()["message"]
+    'x'
     """
 
     shorthand: ClassVar[str | None] = "show"

@@ -29,6 +29,11 @@ class Sample(Stage):
     passes, and of more than `size` keys the one not seen for longest is forgotten (``evicted`` in the ledger).
 
     Runs on the thread that brings the event and does not block.
+
+    >>> import rx_collector as rx
+    >>> from rx_collector import operators as op
+    >>> [event["message"] for event in rx.runner("seq", "6").pipe(op.sample(every=3)).to_list().run()]
+    ['1', '4']
     """
 
     rate: float | None = option(RATE, "Which part of the events passes.", None)

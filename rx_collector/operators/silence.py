@@ -26,6 +26,13 @@ class Timeout(BatchOperator):
 
     A child that prints nothing is started again by its runner's ``idle_timeout``; this looks at what is left of its output.
     The clock is that of the scheduler of the subscription, on whose thread the error is sent.
+
+    >>> import rx_collector as rx
+    >>> from rx_collector import operators as op
+    >>> rx.runner("sleep", "3600").pipe(op.timeout("10ms")).run()
+    Traceback (most recent call last):
+        ...
+    rx_collector.errors.ProcessError: stream, operators[0] timeout: no event for 10ms
     """
 
     shorthand: ClassVar[str | None] = "time"
@@ -52,6 +59,11 @@ class Heartbeat(BatchOperator):
     Its payload is ``{heartbeat: N, events: M}``: its number, and how many events have passed since the one before. Its
     source is the pipeline. It counts as made. The events pass unchanged. The clock is that of the scheduler of the
     subscription, on whose thread it is sent.
+
+    >>> import rx_collector as rx
+    >>> from rx_collector import operators as op
+    >>> rx.runner("sleep", "3600").pipe(op.heartbeat("10ms"), op.limit(1)).run().data
+    {'heartbeat': 1, 'events': 0}
     """
 
     shorthand: ClassVar[str | None] = "every"

@@ -23,6 +23,11 @@ class Skip(Stage):
 
     The header lines of each start of a child are left out by its runner's ``skip_lines``. Runs on the thread that brings the
     event and does not block.
+
+    >>> import rx_collector as rx
+    >>> from rx_collector import operators as op
+    >>> rx.runner("seq", "3").pipe(op.skip(2)).run()["message"]
+    '3'
     """
 
     shorthand: ClassVar[str | None] = "count"

@@ -30,6 +30,12 @@ class Sort(BatchOperator):
 
     Sends on the thread that brings the events, or that of the scheduler of the subscription, whose clock it goes by.
     Disposing drops what waits, counted.
+
+    >>> import rx_collector as rx
+    >>> from rx_collector import operators as op
+    >>> lines = rx.runner("printf", '{"t": 2}\\n{"t": 1}\\n').pipe(op.parse("json", time="t"), op.sort("5s")).to_list().run()
+    >>> [event["t"] for event in lines]
+    [1, 2]
     """
 
     shorthand: ClassVar[str | None] = "lateness"

@@ -31,6 +31,11 @@ class Throttle(Stage):
     ledger), and begins with a full bucket again.
 
     Runs on the thread that brings the event and does not block.
+
+    >>> import rx_collector as rx
+    >>> from rx_collector import operators as op
+    >>> len(rx.runner("seq", "100").pipe(op.throttle(5, "1h")).to_list().run())
+    5
     """
 
     count: int = option(COUNT, "How many events.", example="100")
