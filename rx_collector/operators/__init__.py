@@ -29,6 +29,7 @@ from rx_collector.operators.codec import (  # noqa: E402
 )
 from rx_collector.operators.debounce import Debounce  # noqa: E402
 from rx_collector.operators.dedupe import Dedupe  # noqa: E402
+from rx_collector.operators.enrich import Enrich  # noqa: E402
 from rx_collector.operators.explode import Explode  # noqa: E402
 from rx_collector.operators.fields import Drop, Keep, Rename, Set  # noqa: E402
 from rx_collector.operators.filter import Filter  # noqa: E402
@@ -72,6 +73,7 @@ __all__ = [
     "diff",
     "drop",
     "encode",
+    "enrich",
     "explode",
     "filter",
     "flat_map",
@@ -114,6 +116,7 @@ sample = Sample
 scan = Scan
 skip = Skip
 throttle = Throttle
+enrich = Enrich
 timeout = Timeout
 sort = Sort
 heartbeat = Heartbeat

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from rx_collector.config.options import INVALID, Scope
 from rx_collector.operators import OPERATORS
 from rx_collector.testing.rules import RULES
 
+CAPTURES = Path(__file__).parent.parent / "captures"
 PAYLOADS = [
     {"message": '{"pid": 7}', "pid": 7, "uid": 0, "ppid": 1, "comm": "sh", "filename": "/bin/ls", "items": [1, 2]},
     {"message": "text", "pid": 8, "uid": 1000, "ppid": 1, "comm": "ls", "filename": "/usr/bin/dpkg", "items": []},
@@ -29,7 +31,7 @@ PAYLOADS = [
 def of_example(name: str) -> Any:
     """Make an operator as its own example in `describe` says."""
     value = parse_document(OPERATORS[name].example).value[name]
-    scope = Scope()
+    scope = Scope(directory=str(CAPTURES))  # where the table of enrich is
     made = OPERATORS[name].from_value(value, scope)
     assert made is not INVALID, scope.mistakes
     return made

@@ -212,6 +212,7 @@ def test_testing_pipelines(tmp_path: Path) -> None:
 
 
 def test_every_example_of_a_component_is_right(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "tests" / "captures" / "users.csv", tmp_path)  # the table of enrich
     for sort, components in _components().items():
         for name, component in components.items():
             example = getattr(component, "example", "")
