@@ -39,6 +39,7 @@ class Node:
         self.notes: Counter[str] = Counter()
         self.held: Callable[[], int] = int
         self.kept = 0
+        self.branches: Counter[str] = Counter()  # what of `out` went another way than to the next node
         self.passed: int | None = None  # what a sink in a chain handed on, delivered or not; None: what is out
         self.first = False  # begins a row of operators: what stands before it in the list does not feed it
         self.foreign = False  # not ours: `filtered` and `made` are inferred from what went in and came out

@@ -48,7 +48,8 @@ class SinkReport(msgspec.Struct, frozen=True):
 
 
 class NodeReport(msgspec.Struct, frozen=True, rename={"taken": "in"}):
-    """One place in a pipeline. in + made = out + filtered + rejected + dropped + merged + held.
+    """One place in a pipeline. in + made = out + filtered + rejected + dropped + merged + held; `branches` says how much
+    of `out` went to each branch of a route.
 
     `dropped` of a sink's node includes the events that the sink failed to write. `kept` of those held stay on disk at the
     end, for another run; at its start they are `made`, and noted as ``restored``.
@@ -64,6 +65,7 @@ class NodeReport(msgspec.Struct, frozen=True, rename={"taken": "in"}):
     merged: int = 0
     made: int = 0
     kept: int = 0
+    branches: dict[str, int] = {}
     notes: dict[str, int] = {}
 
 
@@ -155,6 +157,7 @@ def _node(node: Node) -> NodeReport:
         merged=node.merged,
         made=node.made,
         kept=node.kept,
+        branches=dict(node.branches),
         notes=dict(node.notes),
     )
 
@@ -255,5 +258,11 @@ def _given(ledger: Ledger, source: str) -> int:
         return ledger.runners[runner].lifecycle_apart
     if source in ledger.runners:
         return ledger.runners[source].out
+    if source not in ledger.pipelines:
+        name, _, branch = source.rpartition(".")
+        return sum(node.branches[branch] for node in ledger.pipelines[name].operators)
     pipeline = ledger.pipelines[source]
-    return pipeline.operators[-1].out if pipeline.operators else pipeline.taken
+    if not pipeline.operators:
+        return pipeline.taken
+    last = pipeline.operators[-1]
+    return last.out if last.passed is None else last.passed

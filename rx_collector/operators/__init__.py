@@ -41,6 +41,7 @@ from rx_collector.operators.map import Map  # noqa: E402
 from rx_collector.operators.parse import Parse  # noqa: E402
 from rx_collector.operators.redact import Redact  # noqa: E402
 from rx_collector.operators.restore import Restore  # noqa: E402
+from rx_collector.operators.route import Route  # noqa: E402
 from rx_collector.operators.sample import Sample  # noqa: E402
 from rx_collector.operators.scan import (  # noqa: E402
     Diff,
@@ -87,6 +88,7 @@ __all__ = [
     "redact",
     "rename",
     "restore",
+    "route",
     "sample",
     "scan",
     "set",
@@ -116,6 +118,7 @@ sample = Sample
 scan = Scan
 skip = Skip
 throttle = Throttle
+route = Route
 enrich = Enrich
 timeout = Timeout
 sort = Sort

@@ -13,7 +13,7 @@ from rx_collector.errors import OutputError, RxCollectorError
 from rx_collector.event import Event
 from rx_collector.ledger import Ledger, Node, Report
 from rx_collector.pipeline.parts import DeadLetter, Hub, Limit, Merge, OpenBranch, with_operators
-from rx_collector.pipeline.project import Project, lifecycle_of
+from rx_collector.pipeline.project import Project, branch_of, lifecycle_of
 from rx_collector.pipeline.spec import PipelineSpec
 from rx_collector.runners.feed import Feed
 from rx_collector.runners.reader import Reader
@@ -162,7 +162,7 @@ class Collector:
             self._hubs[name] = Hub(name)
             self._hubs[lifecycle_of(name)] = Hub(lifecycle_of(name))
             self.ledger.runner(name)
-        contexts = Context(self.ledger, self.ledger.pipeline(""), self._run, connections=[])
+        contexts = Context(self.ledger, self.ledger.pipeline(""), self._run, connections=[], outlets=self._hubs)
         del self.ledger.pipelines[""]
         for name, spec in self.project.pipelines.items():
             pipeline: _Pipeline
@@ -170,6 +170,7 @@ class Collector:
             pipeline = self._pipelines[name] = _Pipeline(name, spec, context, self._news.set)
             context.pipeline.sources = list(spec.sources)
             self._hubs[name] = pipeline.hub
+            self._hubs |= {branch_of(name, branch): Hub(branch_of(name, branch)) for branch in spec.branches}
         for pipeline in self._pipelines.values():
             self._open_branches(pipeline)
         for pipeline in self._pipelines.values():
@@ -275,7 +276,8 @@ class Collector:
 
     def _wanted(self, source: str) -> bool:
         """Whether anything can still become of what a runner or pipeline sends."""
-        names = {source, lifecycle_of(source)}
+        branches = self.project.pipelines[source].branches if source in self.project.pipelines else ()
+        names = {source, lifecycle_of(source), *(branch_of(source, branch) for branch in branches)}
         readers = [pipeline for pipeline in self._pipelines.values() if names & set(pipeline.spec.sources)]
         feed = self._feeds.get(source)
         if feed is not None and (not readers or not feed.finished):

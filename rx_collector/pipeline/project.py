@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from rx_collector.config.document import Document
     from rx_collector.pipeline.verdict import Verdict
 
-__all__ = ["Project", "lifecycle_of", "load", "merge"]
+__all__ = ["Project", "branch_of", "lifecycle_of", "load", "merge"]
+
+
+def branch_of(pipeline: str, branch: str) -> str:
+    """Give the name by which a branch of a pipeline is read."""
+    return f"{pipeline}.{branch}"
 
 
 def lifecycle_of(runner: str) -> str:
@@ -165,6 +170,7 @@ def _check_sources(document: Document) -> list[Mistake]:
         return []
     mistakes: list[Mistake] = []
     lifecycles = {lifecycle_of(str(name)) for name in runners}
+    branches = _branches(pipelines)
     fed = _check_fed(document, runners, pipelines, mistakes)
     feeds: dict[str, list[str]] = {}
     for name, pipeline in pipelines.items():
@@ -184,13 +190,23 @@ def _check_sources(document: Document) -> list[Mistake]:
                 continue  # which of the two is meant cannot be told, and is said already
             if source in lifecycles and source not in runners and source not in pipelines:
                 continue
+            if source in branches and source not in runners and source not in pipelines:
+                branches[source].append(name)
+                feeds[name].append(source.rpartition(".")[0])
+                continue
             if source not in runners and source not in pipelines:
-                known = did_you_mean(source, [*runners, *pipelines, *(lifecycles if "." in source else ())])
+                more = [*lifecycles, *branches] if "." in source else []
+                known = did_you_mean(source, [*runners, *pipelines, *more])
                 mistakes.append(document.mistake(at, f"no runner or pipeline {source!r}{known}"))
             elif source in feeds[name]:
                 mistakes.append(document.mistake(at, f"{source!r} is named twice"))
             else:
                 feeds[name].append(source)
+    mistakes += [
+        document.mistake(path, f"no pipeline reads this branch; one does with from: {source}", on_key=True)
+        for (source, readers), path in zip(branches.items(), _places(pipelines), strict=True)
+        if not readers
+    ]
     read = {source for sources in feeds.values() for source in sources}
     for runner, pipeline in fed.items():
         feeds[runner] = [pipeline]
@@ -204,6 +220,26 @@ def _check_sources(document: Document) -> list[Mistake]:
             way = " -> ".join([*cycle, cycle[0]])
             mistakes.append(document.mistake(("pipelines", name, "from"), f"it feeds itself: {way}"))
     return mistakes
+
+
+def _routes(pipelines: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str | int, ...], str]]:
+    """Give each branch of each route: its pipeline, where it stands, and its name."""
+    for name, pipeline in pipelines.items():
+        operators = pipeline.get("operators") if isinstance(pipeline, Mapping) else None
+        for index, item in enumerate(operators if isinstance(operators, list) else ()):
+            route = item.get("route") if isinstance(item, Mapping) else None
+            for branch in route if isinstance(route, Mapping) else ():
+                yield str(name), ("pipelines", name, "operators", index, "route", branch), str(branch)
+
+
+def _branches(pipelines: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Give the branches there are, as they are read, and room for who reads them."""
+    return {branch_of(name, branch): [] for name, _, branch in _routes(pipelines)}
+
+
+def _places(pipelines: Mapping[str, Any]) -> list[tuple[str | int, ...]]:
+    """Give where each of these branches stands."""
+    return list({branch_of(name, branch): path for name, path, branch in _routes(pipelines)}.values())
 
 
 def _check_outputs(pipelines: Mapping[str, PipelineSpec]) -> list[tuple[tuple[str | int, ...], str]]:

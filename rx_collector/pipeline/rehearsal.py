@@ -133,13 +133,13 @@ class _Rehearsal:
         return Outcome(report, events, times, self._dead_letters, runner_errors, errors, unplayed)
 
     def _assemble(self) -> None:
-        from rx_collector.pipeline.project import lifecycle_of
+        from rx_collector.pipeline.project import branch_of, lifecycle_of
 
         for name in self._project.runners:
             self._hubs[name] = Hub(name)
             self._hubs[lifecycle_of(name)] = Hub(lifecycle_of(name))
             self._ledger.runner(name)
-        contexts = Context(self._ledger, PipelineLedger(""), "test", scheduler=self._clock)
+        contexts = Context(self._ledger, PipelineLedger(""), "test", scheduler=self._clock, outlets=self._hubs)
         for name, spec in self._project.pipelines.items():
 
             def reject(record: Event, name: str = name) -> None:
@@ -150,6 +150,7 @@ class _Rehearsal:
             stage = self._stages[name] = _Stage(name, spec, context.pipeline, self._clock)
             stage.context = context
             self._hubs[name] = stage.hub
+            self._hubs |= {branch_of(name, branch): Hub(branch_of(name, branch)) for branch in spec.branches}
         for name, stage in self._stages.items():
             source = EventStream(Merge(name, [self._hubs[source] for source in stage.spec.sources]))
             stream = _on_one_thread(with_operators(source, stage.spec.operators))

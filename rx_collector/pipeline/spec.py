@@ -22,6 +22,7 @@ from rx_collector.config.options import (
 )
 from rx_collector.operators import OPERATORS
 from rx_collector.operators.backpressure import Backpressure
+from rx_collector.operators.route import Route
 from rx_collector.parsers import FORMATS
 from rx_collector.pipeline.cases import TestSpec
 from rx_collector.pipeline.place import place_of
@@ -218,7 +219,21 @@ class PipelineSpec(Spec):
         SinkItem(strategy_needed=False), "Where the records of rejected events go.", None
     )
 
+    @property
+    def branches(self) -> tuple[str, ...]:
+        """The names of the branches that its operators send events to; other pipelines read them as NAME.BRANCH."""
+        return tuple(
+            way for placed in self.operators if isinstance(placed.operator, Route) for way in placed.operator.ways
+        )
+
     def check(self, scope: Scope) -> None:
+        seen: set[str] = set()
+        for index, placed in enumerate(self.operators):
+            for way in placed.operator.ways if isinstance(placed.operator, Route) else ():
+                if way in seen:
+                    at = scope.child("operators").child(index).child("route").child(way)
+                    at.wrong(f"there is a branch {way!r} already", on_key=True)
+                seen.add(way)
         for index, branch in enumerate(self.sinks):
             if branch.on_failure == "dead_letter" and self.dead_letter is None:
                 scope.child("sinks").child(index).child("on_failure").wrong(

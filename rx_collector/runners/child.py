@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import resource
 import signal
 import subprocess
 import threading
@@ -33,6 +32,15 @@ _STDERR_LOGGED = 1 << 11  # bytes at once when each line is logged, which takes 
 _LAST_STDERR = 1 << 20  # the most that is still read when the child is gone: more than a pipe holds
 _TAIL_LINES, _TAIL_WIDTH = 20, 500
 _FIRST_LOOK, _LATER_LOOK = 0.02, 0.2  # seconds between looks at what is left of the group
+
+
+def _most_memory() -> int:
+    """Give the most memory that this process had, in KiB: what the kernel takes a child to have had that shares it."""
+    with open("/proc/self/status", "rb") as status:
+        for line in status:
+            if line.startswith(b"VmHWM:"):
+                return int(line.split()[1])
+    return 0
 
 
 class Child:
@@ -109,7 +117,7 @@ class Child:
         except ProcessError:
             guardian.not_started()
             raise
-        self._inherited_rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self._inherited_rss = _most_memory()
         self._process, self.pid = launched.process, launched.process.pid
         self.stdout, self.stdin, self._stderr = launched.stdout, launched.stdin, launched.stderr
         guardian.started(self.pid)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
@@ -111,6 +111,8 @@ class Context:
     reject: Callable[[Event], None] = _log_nothing
     connections: list[Connection] = field(default_factory=list)
     timers: Timers = field(default_factory=lambda: Timers("stream"))
+    #: Where an operator can send events beside its stream, by name: ``audit.errors``.
+    outlets: Mapping[str, BatchObserver] = field(default_factory=dict)
 
     def for_pipeline(self, name: str, reject: Callable[[Event], None]) -> Context:
         """Give the context of a pipeline of the same run."""

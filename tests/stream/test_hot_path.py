@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from collections import Counter
@@ -44,11 +45,14 @@ class _Measured(Given):
                     elif what == "c_call":
                         counts[f"c {argument.__qualname__}"] += 1
 
+                gc.collect()
+                gc.disable()  # what others left behind is not ours to count
                 sys.setprofile(count)
                 try:
                     observer.on_batch(batch)
                 finally:
                     sys.setprofile(None)
+                    gc.enable()
                 calls.append(counts)
 
         return super().connect(Counting(), context)
