@@ -35,7 +35,7 @@ def explain(files: tuple[str, ...]) -> int:
 def _explain(project: Project) -> Iterator[str]:
     for name, runner in project.runners.items():
         names = {name, lifecycle_of(name)}
-        readers = [pipeline for pipeline, spec in project.pipelines.items() if names & set(spec.sources)]
+        readers = [pipeline for pipeline, spec in project.pipelines.items() if names & spec.reads]
         yield f"runner {name}: {' '.join(runner.argv())}"
         yield f"    thread rx-{name}-stdout reads it and runs the segments of {', '.join(readers) or 'no pipeline'}"
     for name, spec in project.pipelines.items():

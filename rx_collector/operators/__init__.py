@@ -35,6 +35,7 @@ from rx_collector.operators.fields import Drop, Keep, Rename, Set  # noqa: E402
 from rx_collector.operators.filter import Filter  # noqa: E402
 from rx_collector.operators.flat_map import FlatMap  # noqa: E402
 from rx_collector.operators.flatten import Flatten  # noqa: E402
+from rx_collector.operators.join import Join  # noqa: E402
 from rx_collector.operators.limit import Limit  # noqa: E402
 from rx_collector.operators.log import Log  # noqa: E402
 from rx_collector.operators.map import Map  # noqa: E402
@@ -80,6 +81,7 @@ __all__ = [
     "flat_map",
     "flatten",
     "heartbeat",
+    "join",
     "keep",
     "limit",
     "log",
@@ -118,6 +120,7 @@ sample = Sample
 scan = Scan
 skip = Skip
 throttle = Throttle
+join = Join
 route = Route
 enrich = Enrich
 timeout = Timeout

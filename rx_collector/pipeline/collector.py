@@ -20,7 +20,7 @@ from rx_collector.runners.reader import Reader
 from rx_collector.runners.source import RunnerSource, Unstarted
 from rx_collector.sinks.stdin import Stdin
 from rx_collector.stream.eventstream import EventStream, new_run
-from rx_collector.stream.flow import Batch, Connection, Context
+from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context
 from rx_collector.units import format_duration, parse_duration
 from rx_collector.waker import Waker
 
@@ -162,7 +162,9 @@ class Collector:
             self._hubs[name] = Hub(name)
             self._hubs[lifecycle_of(name)] = Hub(lifecycle_of(name))
             self.ledger.runner(name)
-        contexts = Context(self.ledger, self.ledger.pipeline(""), self._run, connections=[], outlets=self._hubs)
+        contexts = Context(
+            self.ledger, self.ledger.pipeline(""), self._run, connections=[], outlets=self._hubs, read=self._read
+        )
         del self.ledger.pipelines[""]
         for name, spec in self.project.pipelines.items():
             pipeline: _Pipeline
@@ -175,6 +177,9 @@ class Collector:
             self._open_branches(pipeline)
         for pipeline in self._pipelines.values():
             self._connect(pipeline, limit)
+
+    def _read(self, source: str, observer: BatchObserver) -> None:
+        self._hubs[source].observers.append(observer)
 
     def _open_branches(self, pipeline: _Pipeline) -> None:
         context = pipeline.context
@@ -207,7 +212,7 @@ class Collector:
         for name, spec in self.project.runners.items():
             hub = self._hubs[name]
             names = {name, lifecycle_of(name)}
-            readers = [pipeline for pipeline in self._pipelines.values() if names & set(pipeline.spec.sources)]
+            readers = [pipeline for pipeline in self._pipelines.values() if names & pipeline.spec.reads]
             if not readers and name not in self._feeds:
                 logger.warning("runner {} is read by no pipeline and is not started", name)
                 hub.ended = True
@@ -278,7 +283,7 @@ class Collector:
         """Whether anything can still become of what a runner or pipeline sends."""
         branches = self.project.pipelines[source].branches if source in self.project.pipelines else ()
         names = {source, lifecycle_of(source), *(branch_of(source, branch) for branch in branches)}
-        readers = [pipeline for pipeline in self._pipelines.values() if names & set(pipeline.spec.sources)]
+        readers = [pipeline for pipeline in self._pipelines.values() if names & pipeline.spec.reads]
         feed = self._feeds.get(source)
         if feed is not None and (not readers or not feed.finished):
             return True  # it works for itself, or somebody still has something for it

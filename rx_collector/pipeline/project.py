@@ -179,13 +179,8 @@ def _check_sources(document: Document) -> list[Mistake]:
             mistakes.append(document.mistake(path, f"{name!r} is the name of a runner, too", on_key=True))
         if not isinstance(pipeline, Mapping):
             continue
-        sources = pipeline.get("from")
-        listed = sources if isinstance(sources, list) else [sources]
         feeds[name] = []
-        for index, source in enumerate(listed):
-            at = (*path, "from", index) if isinstance(sources, list) else (*path, "from")
-            if not isinstance(source, str):
-                continue
+        for source, at, joined in _read_by(pipeline, path):
             if source in runners and source in pipelines:
                 continue  # which of the two is meant cannot be told, and is said already
             if source in lifecycles and source not in runners and source not in pipelines:
@@ -198,7 +193,7 @@ def _check_sources(document: Document) -> list[Mistake]:
                 more = [*lifecycles, *branches] if "." in source else []
                 known = did_you_mean(source, [*runners, *pipelines, *more])
                 mistakes.append(document.mistake(at, f"no runner or pipeline {source!r}{known}"))
-            elif source in feeds[name]:
+            elif source in feeds[name] and not joined:
                 mistakes.append(document.mistake(at, f"{source!r} is named twice"))
             else:
                 feeds[name].append(source)
@@ -220,6 +215,22 @@ def _check_sources(document: Document) -> list[Mistake]:
             way = " -> ".join([*cycle, cycle[0]])
             mistakes.append(document.mistake(("pipelines", name, "from"), f"it feeds itself: {way}"))
     return mistakes
+
+
+def _read_by(
+    pipeline: Mapping[str, Any], path: tuple[str | int, ...]
+) -> Iterator[tuple[str, tuple[str | int, ...], bool]]:
+    """Give all that a pipeline reads: its name, where it stands, and whether it is joined and not merged."""
+    sources = pipeline.get("from")
+    for index, source in enumerate(sources if isinstance(sources, list) else [sources]):
+        if isinstance(source, str):
+            yield source, (*path, "from", index) if isinstance(sources, list) else (*path, "from"), False
+    operators = pipeline.get("operators")
+    for index, item in enumerate(operators if isinstance(operators, list) else ()):
+        join = item.get("join") if isinstance(item, Mapping) else None
+        other = join.get("with") if isinstance(join, Mapping) else None
+        if isinstance(other, str):
+            yield other, (*path, "operators", index, "join", "with"), True
 
 
 def _routes(pipelines: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str | int, ...], str]]:

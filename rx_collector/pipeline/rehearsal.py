@@ -23,7 +23,7 @@ from rx_collector.pipeline.parts import Hub, Merge, with_operators
 from rx_collector.pipeline.player import Player
 from rx_collector.pipeline.spec import PipelineSpec
 from rx_collector.stream.eventstream import EventStream
-from rx_collector.stream.flow import Batch, Connection, Context
+from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context
 from rx_collector.stream.virtual_time import VirtualTime
 
 if TYPE_CHECKING:
@@ -139,7 +139,9 @@ class _Rehearsal:
             self._hubs[name] = Hub(name)
             self._hubs[lifecycle_of(name)] = Hub(lifecycle_of(name))
             self._ledger.runner(name)
-        contexts = Context(self._ledger, PipelineLedger(""), "test", scheduler=self._clock, outlets=self._hubs)
+        contexts = Context(
+            self._ledger, PipelineLedger(""), "test", scheduler=self._clock, outlets=self._hubs, read=self._read
+        )
         for name, spec in self._project.pipelines.items():
 
             def reject(record: Event, name: str = name) -> None:
@@ -156,6 +158,9 @@ class _Rehearsal:
             stream = _on_one_thread(with_operators(source, stage.spec.operators))
             stage.connection = stream.connect(stage, stage.context)
 
+    def _read(self, source: str, observer: BatchObserver) -> None:
+        self._hubs[source].observers.append(observer)
+
     def _reject(self, pipeline: str, record: Event) -> None:
         self._dead_letters.append((pipeline, record))
         self._stages[pipeline].reject()
@@ -170,7 +175,7 @@ class _Rehearsal:
             readers = [
                 pipeline
                 for pipeline, spec in self._project.pipelines.items()
-                if {name, lifecycle_of(name)} & set(spec.sources)
+                if {name, lifecycle_of(name)} & spec.reads
             ]
 
             def reject(record: Event, readers: list[str] = readers) -> None:

@@ -22,6 +22,7 @@ from rx_collector.config.options import (
 )
 from rx_collector.operators import OPERATORS
 from rx_collector.operators.backpressure import Backpressure
+from rx_collector.operators.join import Join
 from rx_collector.operators.route import Route
 from rx_collector.parsers import FORMATS
 from rx_collector.pipeline.cases import TestSpec
@@ -225,6 +226,12 @@ class PipelineSpec(Spec):
         return tuple(
             way for placed in self.operators if isinstance(placed.operator, Route) for way in placed.operator.ways
         )
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The names of all that it reads: where its events come from, and what they are joined with."""
+        joined = (placed.operator.other for placed in self.operators if isinstance(placed.operator, Join))
+        return frozenset({*self.sources, *joined})
 
     def check(self, scope: Scope) -> None:
         seen: set[str] = set()

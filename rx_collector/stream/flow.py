@@ -113,6 +113,8 @@ class Context:
     timers: Timers = field(default_factory=lambda: Timers("stream"))
     #: Where an operator can send events beside its stream, by name: ``audit.errors``.
     outlets: Mapping[str, BatchObserver] = field(default_factory=dict)
+    #: Lets an observer read what else there is of that name, from the start on; None where there is nothing else.
+    read: Callable[[str, BatchObserver], None] | None = None
 
     def for_pipeline(self, name: str, reject: Callable[[Event], None]) -> Context:
         """Give the context of a pipeline of the same run."""

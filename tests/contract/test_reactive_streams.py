@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import reactivex
 import reactivex.operators as ops
 
 import rx_collector as rx
@@ -42,9 +43,12 @@ def busy(stream: Any) -> Any:
 
 
 SUBJECTS: dict[str, Callable[[], Any]] = {
-    name: lambda name=name: of_example(name) for name in OPERATORS if name not in ("backpressure", "python", "to")
+    name: lambda name=name: of_example(name)
+    for name in OPERATORS
+    if name not in ("backpressure", "join", "python", "to")
 }
 SUBJECTS["python"] = lambda: OPERATORS["python"](busy)
+SUBJECTS["join"] = lambda: op.join(reactivex.of({"pid": 8, "program": "ls"}), "pid")
 SUBJECTS["to"] = lambda: op.to(sinks.null())
 SUBJECTS["reactivex map"] = lambda: lambda stream: op.filter("True")(stream.pipe(ops.map(lambda event: event)))
 

