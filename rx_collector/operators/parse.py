@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -47,7 +48,9 @@ class _FormatOfTimeKind(Kind):
         if not isinstance(value, str) or "%" not in value:
             return self._wanted(value, scope)
         try:
-            datetime.strptime("", value)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # one without a year is the moment nearest to now
+                datetime.strptime("", value)
         except ValueError as error:
             if "does not match" not in str(error):
                 return scope.wrong(f"not a format of strptime: {error}")
@@ -237,7 +240,7 @@ class Parse(Stage):
             code.data()
             text = f"{code.bind(_text_of, 'text_of')}({code.field(self.field)}, {self.field!r})"
         origin = "origin" if code.envelope == "lines" else "event.origin"
-        parser = code.bind(self.format.parser(), "parse_" + self.format.name)
+        parser = code.state(self.format.parser, "parse_" + self.format.name)
         result = code.temporary()
         left, right = ("[", "]") if self.format.several else ("", "")
         may_be_parsed = code.envelope == "events"  # a lifecycle event never travels among lines

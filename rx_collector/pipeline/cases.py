@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rx_collector.config.options import INVALID, TEXT, Kind, MappingOf, Scope, Spec, did_you_mean, option
-from rx_collector.pipeline.expect import BESIDE, COUNTS, OF_RUNNERS, Expect, ExpectKind
+from rx_collector.pipeline.expect import BESIDE, COUNTS, OF_RUNNERS, Expect, ExpectKind, is_of_a_pipeline
 from rx_collector.pipeline.given import Given, ScriptKind
 from rx_collector.pipeline.marbles import with_marbles
 from rx_collector.pipeline.place import place_of
@@ -73,8 +73,8 @@ def check_names(document: Document) -> list[Mistake]:
             check((*path, "given", key), "runner", runners)
         expect = _mapping(test.get("expect"))
         for key in expect:
-            if key not in BESIDE:
-                check((*path, "expect", key), "pipeline", pipelines, *BESIDE)
+            if is_of_a_pipeline(key, expect[key]):
+                check((*path, "expect", key), "pipeline", pipelines, *(name for name in BESIDE if name != key))
         for key, counts in _mapping(expect.get("ledger")).items():
             if isinstance(counts, Mapping):
                 check((*path, "expect", "ledger", key), "pipeline or runner", {**runners, **pipelines})

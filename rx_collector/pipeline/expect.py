@@ -9,7 +9,17 @@ from typing import Any, Final
 from rx_collector.config.options import COUNT, INVALID, TEXT, Kind, ListOf, MappingOf, Scope, did_you_mean, plainly
 from rx_collector.pipeline.place import place_of
 
-__all__ = ["BESIDE", "COUNTS", "OF_RUNNERS", "Count", "Expect", "ExpectKind", "Expectation", "Expected"]
+__all__ = [
+    "BESIDE",
+    "COUNTS",
+    "OF_RUNNERS",
+    "Count",
+    "Expect",
+    "ExpectKind",
+    "Expectation",
+    "Expected",
+    "is_of_a_pipeline",
+]
 
 #: What `ledger` can name: of the pipelines, then of the runners.
 COUNTS: Final = {
@@ -29,6 +39,16 @@ COUNTS: Final = {
 OF_RUNNERS: Final = ("lines", "skipped", "starts", "lost")
 #: What can stand beside the names of pipelines.
 BESIDE: Final = ("dead_letter", "ledger", "errors")
+
+
+def is_of_a_pipeline(key: str, value: Any) -> bool:
+    """Tell whether what is expected under a key is what a pipeline gives; one may be named ``errors``, whose events are
+    no texts.
+    """
+    if key == "errors":
+        items = value if isinstance(value, list | tuple) else [value]
+        return any(isinstance(item, Mapping) for item in items)
+    return key not in BESIDE
 
 
 @dataclass(frozen=True)
@@ -135,7 +155,9 @@ class ExpectKind(Kind):
         if not value:
             return scope.wrong("the mapping is empty; say what is expected of at least one pipeline")
         events = {
-            key: ExpectationKind().convert(item, scope.child(key)) for key, item in value.items() if key not in BESIDE
+            key: ExpectationKind().convert(item, scope.child(key))
+            for key, item in value.items()
+            if is_of_a_pipeline(key, item)
         }
         letters: Any = {}
         if "dead_letter" in value:
@@ -144,7 +166,7 @@ class ExpectKind(Kind):
         if "ledger" in value:
             ledger = self._ledger(value["ledger"], scope.child("ledger"))
         errors: Any = None
-        if "errors" in value:
+        if "errors" in value and "errors" not in events:
             at = scope.child("errors")
             texts = ListOf(TEXT, single=True).convert(value["errors"], at)
             errors = texts if texts is INVALID else tuple(_expected(texts, at))
@@ -195,7 +217,7 @@ class ExpectKind(Kind):
             "properties": {
                 "dead_letter": {"anyOf": [events, {"type": "object", "additionalProperties": events}]},
                 "ledger": {"type": "object", "properties": counts, "additionalProperties": of_one},
-                "errors": ListOf(TEXT, single=True).schema(),
+                "errors": {"anyOf": [ListOf(TEXT, single=True).schema(), events]},
             },
             "additionalProperties": events,
             "minProperties": 1,

@@ -682,3 +682,20 @@ def test_tests_do_not_disturb_a_run(tmp_path: Path) -> None:
     file = one("[]").replace("[no-such-program]", '[seq, "2"]')
     report = project(tmp_path, file + "tests: [{name: it, given: {r: [1]}, expect: {p: []}}]\n").run()
     assert report.pipelines["p"].taken == 2
+
+
+def test_a_pipeline_may_be_named_errors(tmp_path: Path) -> None:
+    """What is expected of it are events; what runners and pipelines end with are texts."""
+    text = """
+runners: {a: {command: [none]}}
+pipelines: {errors: {from: a, sinks: [{null: , backpressure: block}]}}
+tests:
+  - {name: one, given: {a: [x]}, expect: {errors: [{message: x}]}}
+  - {name: two, given: {a: [x]}, expect: {errors: [{message: y}]}}
+  - {name: three, given: {a: [{exit: 3}]}, expect: {errors: exited with code 3}}
+"""
+    (tmp_path / "x.yaml").write_text(text)
+    assert [verdict.passed for verdict in rx.load(tmp_path / "x.yaml", {}).test()] == [True, False, True]
+    (tmp_path / "x.yaml").write_text(text.replace("{errors: {from", "{p: {from"))
+    with pytest.raises(rx.ConfigError, match="no pipeline 'errors'"):
+        rx.load(tmp_path / "x.yaml", {})
