@@ -80,20 +80,23 @@ class Timers:
         self._name = name
         self._lock = threading.Lock()
         self._scheduler: TimerScheduler | None = None
+        self._closed = False
 
     def scheduler(self) -> SchedulerBase:
-        """Give the scheduler that runs on this thread."""
+        """Give the scheduler that runs on this thread. After `close` it tells the time, and runs nothing any more."""
         with self._lock:
             if self._scheduler is None:
                 self._scheduler = TimerScheduler(self._name)
+                if self._closed:  # a timer that was just running asks for the next one
+                    self._scheduler.dispose()
             return self._scheduler
 
     def close(self) -> None:
         """End the thread; what was scheduled does not happen."""
         with self._lock:
+            self._closed = True
             if self._scheduler is not None:
                 self._scheduler.dispose()
-                self._scheduler = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import reactivex.operators as ops
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import rx_collector as rx
@@ -39,6 +39,38 @@ OPERATORS: list[Any] = [
     {"buffer": {"count": 7}},
     {"buffer": {"count": 100, "time": "1ms"}},
     {"restore": None},
+    {"cast": {"message": "int"}},
+    {"coalesce": {"n": ["x", "message"]}},
+    {"encode": {"message": "hex"}},
+    {"dedupe": {"key": "message", "size": 3}},
+    {"dedupe": {"key": "len(message)", "time": "1ms"}},
+    {"throttle": {"count": 5, "time": "1ms", "key": "len(message)", "size": 2}},
+    {"sample": {"every": 3, "key": "len(message)", "size": 2}},
+    {"sample": {"rate": 0.5}},
+    {"skip": 3},
+    {"limit": 20},
+    {"scan": {"fields": {"n": "default(n, 0) + int(message)"}, "by": "len(message)", "size": 2}},
+    {"diff": {"fields": "n", "by": "len(message)", "size": 2}},
+    {"redact": ["ip", "token"]},
+    {"flatten": None},
+    {"explode": {"field": "message", "keep_empty": True}},
+    {
+        "window": {
+            "every": "1ms",
+            "by": "len(message)",
+            "size": 3,
+            "aggregate": {"n": "count()", "message": "last(message)"},
+        }
+    },
+    {"window": {"every": "4ms", "slide": "1ms", "aggregate": {"n": "count()", "top": "top(message, 2)"}}},
+    {"window": {"session": "1ms", "by": "len(message)", "aggregate": {"p": "percentile(int(message), 50)"}}},
+    {"window": {"session": "1ms", "time": "event", "lateness": "1ms", "aggregate": {"d": "distinct(message)"}}},
+    {"window": {"count": 6, "step": 2, "by": "len(message)", "aggregate": {"n": "sum(int(message))"}}},
+    {"aggregate": {"by": "len(message)", "size": 2, "n": "count()", "message": "first(message)"}},
+    {"debounce": {"time": "1ms", "key": "len(message)", "size": 2}},
+    {"sort": {"lateness": "1ms", "size": 20}},
+    {"timeout": "5ms"},
+    {"heartbeat": {"every": "3ms"}},
 ]
 SINKS: list[Any] = [
     {"null": None},
@@ -146,6 +178,7 @@ ends = st.one_of(
     deadline=None,
     derandomize=True,
     max_examples=120,
+    phases=[Phase.generate],  # each try of a smaller one that hangs would take the whole deadline again
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(file=files(), end=ends)
