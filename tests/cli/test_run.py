@@ -35,7 +35,7 @@ def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
 
 
 def session(leader: int) -> list[int]:
-    """Processes whose parent is this one, without the guardian."""
+    """Processes that run and whose parent is this one, without the guardian."""
     found = []
     for directory in Path("/proc").iterdir():
         if directory.name.isdigit():
@@ -44,7 +44,7 @@ def session(leader: int) -> list[int]:
                 guardian = b"rx-guardian" in (directory / "cmdline").read_bytes()
             except OSError:
                 continue
-            if int(fields[1]) == leader and not guardian:
+            if int(fields[1]) == leader and not guardian and fields[0] != "Z":
                 found.append(int(directory.name))
     return found
 
