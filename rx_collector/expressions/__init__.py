@@ -8,8 +8,8 @@ True
 """
 
 from rx_collector.expressions.errors import ExpressionError
-from rx_collector.expressions.functions import FUNCTIONS, METHODS
+from rx_collector.expressions.functions import FUNCTIONS, GROUPS, METHODS
 from rx_collector.expressions.parse import Expression, parse_expression
 from rx_collector.expressions.render import Rendering
 
-__all__ = ["FUNCTIONS", "METHODS", "Expression", "ExpressionError", "Rendering", "parse_expression"]
+__all__ = ["FUNCTIONS", "GROUPS", "METHODS", "Expression", "ExpressionError", "Rendering", "parse_expression"]
