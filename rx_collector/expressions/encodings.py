@@ -94,8 +94,8 @@ ENCODING_FUNCTIONS: Final[dict[str, Function]] = {
         _hash,
         1,
         1,
-        "16 hexadecimal digits that stand for a text, or for a value's JSON: BLAKE2b, the same on every host",
-        ('hash("x")', "9b7cc4fd4bbde5ec"),
+        "a text, or a value's JSON, as 16 hexadecimal digits that are the same on every host (BLAKE2b)",
+        ('hash("x")', "4adf4367f96e584f"),
         gives=_TEXT,
     ),
     "sha256": Function(

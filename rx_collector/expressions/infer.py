@@ -25,7 +25,7 @@ from rx_collector.expressions.kinds import (
     kind_of,
     pairs,
 )
-from rx_collector.expressions.render import Variable
+from rx_collector.expressions.render import Variable, can_be_none
 
 __all__ = ["METAS", "infer"]
 
@@ -150,7 +150,10 @@ class _Inference:
         return kinds or self.of(node.body)  # which raises: both fail
 
     def _compare(self, node: ast.Compare) -> Kinds:
-        left, certain, known = self.of(node.left), True, True
+        # Where the second operand is None, the first one is not looked at, unless it can be None as well.
+        second = type(node.ops[0]) in _ORDER and can_be_none(node.comparators[0]) and not can_be_none(node.left)
+        left = self._perhaps(node.left) or ANY if second else self.of(node.left)
+        certain = known = True
         for operator, operand in zip(node.ops, node.comparators, strict=True):
             order = _ORDER.get(type(operator))
             certain = certain and not (

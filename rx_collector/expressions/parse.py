@@ -47,7 +47,7 @@ _WHAT = {
     ast.DictComp: "a comprehension",
     ast.GeneratorExp: "a comprehension",
 }
-_FORMAT = re.compile(r"(?:[^'\"\\{}]?[<>=^])?[-+ ]?#?0?(\d*)[,_]?(?:\.(\d+))?[bcdeEfFgGnosxX%]?")
+_FORMAT = re.compile(r"(?:[^'\"\\{}]?[<>=^])?[-+ ]?#?0?([0-9]{0,4})[,_]?(?:\.([0-9]{1,4}))?[bcdeEfFgGnosxX%]?")
 _VARIABLE = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{")
 _TOKEN = re.compile(r"_rx_variable_([0-9]{1,5})_")
 

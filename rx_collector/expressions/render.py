@@ -9,7 +9,16 @@ from typing import Any, Protocol
 from rx_collector.expressions import functions
 from rx_collector.expressions.functions import FUNCTIONS, GUARDED_METHODS, METHODS
 
-__all__ = ["NotConstantError", "OwnRendering", "Rendering", "Variable", "constant_value", "made_constants", "render"]
+__all__ = [
+    "NotConstantError",
+    "OwnRendering",
+    "Rendering",
+    "Variable",
+    "can_be_none",
+    "constant_value",
+    "made_constants",
+    "render",
+]
 
 
 class Variable(ast.Constant):
@@ -130,14 +139,15 @@ def made_constants(call: ast.Call) -> dict[int, object]:
     return made
 
 
-def _can_be_none(node: ast.expr) -> bool:
+def can_be_none(node: ast.expr) -> bool:
+    """Tell whether a comparison of order has to see to it that this is not None."""
     match node:
         case ast.Constant():
             return node.value is None
         case ast.BoolOp():
-            return any(map(_can_be_none, node.values))
+            return any(map(can_be_none, node.values))
         case ast.IfExp():
-            return _can_be_none(node.body) or _can_be_none(node.orelse)
+            return can_be_none(node.body) or can_be_none(node.orelse)
         case ast.Call(func=ast.Name(id=name)):
             return FUNCTIONS[name].gives_none
         case ast.Call(func=ast.Attribute(attr=name)):
@@ -212,13 +222,15 @@ class _Renderer:
         return f"({self.source(node.body)} if {self.source(node.test)} else {self.source(node.orelse)})"
 
     def _compare(self, node: ast.Compare) -> str:
-        """An order comparison with None is false; every operand is evaluated once, from left to right."""
+        """An order comparison with None is false; an operand is evaluated at most once. The first one need not be when the
+        second one is None.
+        """
         operands = [node.left, *node.comparators]
         terms: list[str] = []
-        left, checked = self.source(node.left), not _can_be_none(node.left)
+        left, checked = self.source(node.left), not can_be_none(node.left)
         for index, operator in enumerate(node.ops):
             operand = operands[index + 1]
-            right, right_checked = self.source(operand), not _can_be_none(operand)
+            right, right_checked = self.source(operand), not can_be_none(operand)
             again = index + 1 < len(node.ops)
             if type(operator) in _ORDER:
                 if not checked:
