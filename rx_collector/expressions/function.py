@@ -30,6 +30,7 @@ class Function:
 
     It gives the same for the same arguments, always. `takes` and `constants` say what each argument is, the last of them
     what all further ones are. `example` is a call and what it gives. `check` refuses constants that do not fit each other.
+    With constants alone a call of a `literal` function is a literal, and a wrong one is a mistake wherever it stands.
     """
 
     call: Callable[..., Any]
@@ -41,6 +42,7 @@ class Function:
     gives: Kinds = ANY
     constants: tuple[Constant | None, ...] = field(default=(None,))
     check: Callable[[Sequence[Any]], object] = lambda constants: None
+    literal: bool = False
 
     @property
     def gives_none(self) -> bool:

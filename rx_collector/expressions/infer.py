@@ -25,7 +25,7 @@ from rx_collector.expressions.kinds import (
     kind_of,
     pairs,
 )
-from rx_collector.expressions.render import Variable, can_be_none
+from rx_collector.expressions.render import can_be_none
 
 __all__ = ["METAS", "infer"]
 
@@ -51,17 +51,17 @@ _NEVER: Final = Kinds(0)
 ErrorAt = Callable[..., ExpressionError]
 
 
-def infer(tree: ast.expr, error_at: ErrorAt, failures: Mapping[ast.Call, Exception]) -> Kinds:
+def infer(tree: ast.expr, error_at: ErrorAt, failures: Mapping[ast.Call, str]) -> Kinds:
     """Give the kinds that a checked tree's value may be of.
 
-    `failures` has the calls with constant arguments that fail. Raises ExpressionError, made by `error_at` of a node and a
-    message, where evaluation fails for every event.
+    `failures` says what is wrong with calls with constant arguments that fail. Raises ExpressionError, made by
+    `error_at` of a node and a message, where evaluation fails for every event.
     """
     return _Inference(error_at, failures).of(tree)
 
 
 class _Inference:
-    def __init__(self, error_at: ErrorAt, failures: Mapping[ast.Call, Exception]) -> None:
+    def __init__(self, error_at: ErrorAt, failures: Mapping[ast.Call, str]) -> None:
         self._error_at = error_at
         self._failures = failures
 
@@ -196,9 +196,7 @@ class _Inference:
         if name == "int" and len(arguments) == 2 and not arguments[0] & (Kinds.TEXT | Kinds.OTHER):
             raise self._error_at(node.args[0], f"int takes a text when there is a base, not {in_words(arguments[0])}")
         if node in self._failures:
-            secret = any(isinstance(part, Variable) for part in ast.walk(node))
-            error = self._failures[node]
-            raise self._error_at(node, f"{name} cannot take the value of the variable" if secret else f"{error}")
+            raise self._error_at(node, self._failures[node])
         if name in ("default", "coalesce"):
             kinds = _NEVER
             for argument in arguments[:-1]:

@@ -22,7 +22,7 @@ from rx_collector.expressions.render import (
     render,
 )
 
-__all__ = ["METAS", "Expression", "parse_expression"]
+__all__ = ["Expression", "parse_expression"]
 
 _MOST_CHARACTERS, _MOST_DEPTH = 10_000, 60
 _CONSTANTS = {"true": "True", "false": "False", "null": "None", "none": "None"}
@@ -115,7 +115,7 @@ class _Parser:
         self._values: list[str] = []
         self._shifts: list[tuple[int, int]] = []  # index in the changed text, what to add for the index in the original
         self._source = ""
-        self._failures: dict[ast.Call, Exception] = {}
+        self._failures: dict[ast.Call, str] = {}
         self.fields: set[str] | None = set()
         self.metas: set[str] = set()
 
@@ -368,7 +368,7 @@ class _Parser:
             return node
         function = FUNCTIONS[node.func.id]
         self._check_constants(node, function)
-        return self._called(node, function)
+        return self._called(node, node.func.id, function)
 
     def _check_function(self, node: ast.Call, name: ast.Name) -> None:
         function = FUNCTIONS.get(name.id)
@@ -397,7 +397,7 @@ class _Parser:
                 message = f"the value of the variable is not a right {constant.name}" if secret else str(error)
                 raise self._error(argument, message) from None
 
-    def _called(self, node: ast.Call, function: Function) -> ast.expr:
+    def _called(self, node: ast.Call, name: str, function: Function) -> ast.expr:
         """Give what a call makes of constants. One that fails is left as it is: perhaps it is never evaluated."""
         try:
             arguments = [constant_value(argument) for argument in node.args]
@@ -408,7 +408,11 @@ class _Parser:
         try:
             value = function.call(*arguments)
         except Exception as error:
-            self._failures[node] = error
+            secret = any(isinstance(part, Variable) for part in ast.walk(node))
+            message = f"{name} cannot take the value of the variable" if secret else str(error)
+            if function.literal:
+                raise self._error(node, message) from None
+            self._failures[node] = message
             return node
         scalar = value is None or isinstance(value, bool | int | float | str)
         return self._variable_at(node, value) if scalar else node

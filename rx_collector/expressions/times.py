@@ -106,6 +106,7 @@ TIME_FUNCTIONS: Final[dict[str, Function]] = {
         takes=(_TEXT, Kinds.TEXT, Kinds.TEXT),
         gives=Kinds.FLOAT | Kinds.NULL,
         constants=(None, Constant("format", _read), Constant("zone", _zone)),
+        literal=True,
     ),
     "format_time": Function(
         _format_time,
@@ -125,6 +126,7 @@ TIME_FUNCTIONS: Final[dict[str, Function]] = {
         ('duration("1m30s")', 90.0),
         takes=(Kinds.TEXT | Kinds.INTEGER | Kinds.FLOAT | Kinds.NULL,),
         gives=Kinds.FLOAT | Kinds.NULL,
+        literal=True,
     ),
     "size": Function(
         _parsed(parse_size, "size"),
@@ -134,6 +136,7 @@ TIME_FUNCTIONS: Final[dict[str, Function]] = {
         ('size("64KiB")', 65536),
         takes=(Kinds.TEXT | Kinds.INTEGER | Kinds.NULL,),
         gives=Kinds.INTEGER | Kinds.NULL,
+        literal=True,
     ),
     "format_duration": Function(
         _formatted(format_duration),

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from rx_collector import operators as op
 from rx_collector.expressions import FUNCTIONS, METHODS, ExpressionError, parse_expression
 from rx_collector.expressions.kinds import ANY, SOMETHING, Kinds
-from tests.events import event
+from tests.events import event, run
 from tests.expressions.grammar import CONSTANTS
 
 CALLABLE = {**FUNCTIONS, **METHODS}
@@ -135,6 +136,8 @@ def test_value(text: str, wanted: Any) -> None:
     given = value(text, **FIELDS)
     assert given == wanted
     assert type(given) is type(wanted)
+    # The same within a segment.
+    assert run(op.map(text), events=[{}, FIELDS]).data[-1:] == [wanted]
 
 
 MISTAKES: list[tuple[str, int, str]] = [
