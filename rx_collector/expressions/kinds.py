@@ -21,6 +21,7 @@ __all__ = [
     "WHOLE",
     "Kinds",
     "can_be_in",
+    "can_be_key",
     "can_be_ordered",
     "in_words",
     "kind_of",

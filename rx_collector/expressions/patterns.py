@@ -60,18 +60,14 @@ def _replace_all(text: Any, pattern: re.Pattern[str], by: str) -> Any:
     if text is None:
         return None
     references = by.count("\\")
-    if (len(text) + 1) * (len(by) + references * len(text)) <= MOST_TEXT:  # whatever is found
-        return pattern.sub(by, text)
-    parts: list[str] = []
-    size = end = 0
-    for match in pattern.finditer(text):
-        longest = max((len(group) for group in (match[0], *match.groups()) if group), default=0)
-        size += match.start() - end + len(by) + references * longest
-        if size > MOST_TEXT:
-            raise OverflowError("the text is too long")
-        parts += [text[end : match.start()], match.expand(by)]
-        end = match.end()
-    return "".join([*parts, text[end:]])
+    if (len(text) + 1) * (len(by) + references * len(text)) > MOST_TEXT:  # it depends on what is found
+        size = 0
+        for match in pattern.finditer(text):
+            longest = max((len(group) for group in (match[0], *match.groups()) if group), default=0)
+            size += len(by) + references * longest
+            if size > MOST_TEXT:
+                raise OverflowError("the text is too long")
+    return pattern.sub(by, text)
 
 
 def _check_replacement(constants: Sequence[Any]) -> None:
