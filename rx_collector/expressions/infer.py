@@ -193,7 +193,8 @@ class _Inference:
         self._check_arguments(node, name, arguments, function.takes)
         if name in ("min", "max") and len(arguments) == 1 and not arguments[0] & (_ITERABLES | Kinds.OTHER):
             raise self._error_at(node.args[0], f"{name} takes several values or a list, not {in_words(arguments[0])}")
-        if name == "int" and len(arguments) == 2 and not arguments[0] & (Kinds.TEXT | Kinds.OTHER):
+        based = name == "int" and len(arguments) == 2 and not arguments[1] & (Kinds.NULL | Kinds.OTHER)
+        if based and not arguments[0] & (Kinds.TEXT | Kinds.OTHER):
             raise self._error_at(node.args[0], f"int takes a text when there is a base, not {in_words(arguments[0])}")
         if node in self._failures:
             raise self._error_at(node, self._failures[node])

@@ -91,8 +91,7 @@ def _part(text: str) -> str:
         character = text[index]
         index += 1
         if character == "*":
-            if chunks[-1] or len(chunks) == 1:
-                chunks.append("")
+            chunks.append("")
         elif character == "?":
             chunks[-1] += "[^/]"
         elif character == "[" and (closed := text.find("]", index + 1 + (text[index : index + 1] == "!"))) > 0:

@@ -30,6 +30,15 @@ class Yielding:
             raise AttributeError(name)
         return self._yield
 
+    def __eq__(self, other: object) -> Any:
+        return self
+
+    def __ne__(self, other: object) -> Any:
+        return self
+
+    def __hash__(self) -> int:
+        return 1
+
     def __contains__(self, value: object) -> bool:
         return True
 

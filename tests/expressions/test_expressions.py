@@ -142,6 +142,8 @@ BAD: list[tuple[str, int, int, str]] = [
     ("uid +\n  bad bad", 2, 6, "syntax error"),
     ("é.x + foo(1)", 1, 6, "unknown function 'foo'"),
     ("b'x'", 1, 0, "is not allowed"),
+    ("s.\ufb01nde('x')", 1, 2, "unknown method 'finde', did you mean 'find'?"),
+    ("(s) .\n  finde('x')", 2, 2, "unknown method 'finde', did you mean 'find'?"),
     ("1j", 1, 0, "is not allowed"),
 ]
 

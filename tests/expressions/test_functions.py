@@ -88,6 +88,10 @@ CASES: list[tuple[str, Any]] = [
     ('glob("x/aab/c", "*/*ab/c")', True),
     ('glob("x1/xy/z", "**/x*y/z")', True),
     ('glob("a\\nb", "a*b")', True),
+    ('glob("a/b", "a[!x]b")', False),
+    ('glob("/a", "/a/b/c/**")', False),
+    ('glob("/a", "/a/**/a")', False),
+    ('glob("a/b", "a?b")', False),
     ('in_cidr(ip, "10.0.0.0/8")', True),
     ('in_cidr(ip, "10.2.0.0/16", "192.168.0.0/16")', False),
     ('in_cidr("::ffff:10.1.2.3", "10.0.0.0/8")', True),
@@ -247,10 +251,12 @@ def test_constants_are_made_once() -> None:
     scope = Scope()
     assert parse_expression('lookup(signal, {9: "KILL"})').render(scope) == "lookup(signal, table)"
     assert scope.bound[0] == {9: "KILL"}
+    assert parse_expression('lookup(code, {-1: "failed"}, 0)').render(scope) == "lookup(code, table, (0))"
 
 
-def test_a_list_in_a_table_is_made_anew_for_each_event() -> None:
-    expression = parse_expression("lookup(key, {1: [2]})")
+@pytest.mark.parametrize("text", ["lookup(key, {1: [2]})", "lookup(1, {1: [2]})", "sorted([2])"])
+def test_a_list_of_constants_is_made_anew_for_each_event(text: str) -> None:
+    expression = parse_expression(text)
     first = expression(event({"key": 1}))
     first.append(3)
     assert expression(event({"key": 1})) == [2]

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 import rx_collector
-from rx_collector.expressions import ExpressionError, parse, parse_expression
+from rx_collector.expressions import FUNCTIONS, METHODS, ExpressionError, parse, parse_expression
 from rx_collector.expressions.infer import infer
 from rx_collector.expressions.kinds import Kinds, kind_of
 from tests.events import event
-from tests.expressions.grammar import EXPRESSIONS, FIELDS, ORDINARY, VALUES
+from tests.expressions.grammar import CONSTANTS, EXPRESSIONS, FIELDS, ORDINARY, VALUES
 
 MISTAKES: list[tuple[str, int, str]] = [
     ('"a" + 1', 6, "'+' takes two numbers, two texts or two lists, not a text and a number"),
@@ -64,6 +64,12 @@ MISTAKES: list[tuple[str, int, str]] = [
     ('("a" if x else 2) - "b"', 20, "not a number or a text and a text"),
     ("len(5) if x else len(6)", 4, "len takes"),
     ("hash(x) + 1", 10, "not a text or None and a number"),
+    ("[len(5)]", 5, "len takes"),
+    ("(len(5),)", 5, "len takes"),
+    ('{"a": len(5)}', 10, "len takes"),
+    ("{len(5): 1}", 5, "len takes"),
+    ("None.x + 1", 9, "not None and a number"),
+    ('default(meta.pid, 1) + "a"', 23, "not a number and a text"),
     ('parse_time("x")', 0, "Invalid isoformat string: 'x'"),
 ]
 
@@ -80,7 +86,8 @@ def test_a_mistake_of_kinds(text: str, column: int | None, message: str) -> None
     "text",
     [
         'x + 1', 'x + "a" + 1', 'x["a"] + x[0]', "len(x) + y", "x.lower()", "1 in x", "x in 'abc'", "x < 1 < y",
-        'x and "a" + 1', 'x or len(5)', 'len(5) if x else 1', '1 < x < len(5)', "x == 1 in 5", "len(5) < x",
+        'x and "a" + 1', 'x or len(5)', 'len(5) if x else 1', '1 < x < len(5)', "x == 1 in 5",
+        "(x == 1) + 'a'", "(x < 1).lower()", "x.upper() - 1", "int(5, None)", "len(5) < x",
         "None < len(5)", "meta.pid < 'a'", "default(x, 'a') + 1", "None.x", "None[0]", "None[1:]",
         "meta.time - meta.observed_time", "True + 1", "'a' * True", "[1] * 2 + [3]", "{1} | {2}", "{} | {'a': 1}",
         "(-8) ** 0.5", "'a' == 1", "x is None", "sum('')", "[1, 2].index(1)", "(x if y else 1) + 'a'",
@@ -114,13 +121,10 @@ def test_the_value_of_a_variable_is_in_no_message() -> None:
 PAYLOADS = [dict(zip(FIELDS, (one, other), strict=True)) for one in VALUES for other in (one, VALUES[0], VALUES[-1])]
 
 
-class _Seen:
-    refused = succeeded = 0
-
-
-@settings(deadline=None, derandomize=True, max_examples=800, suppress_health_check=list(HealthCheck))
-@given(text=EXPRESSIONS)
-def _what_is_known_is_true(text: str) -> None:
+def kinds_and_values(text: str, payloads: list[dict[str, Any]]) -> tuple[Kinds, list[Any]] | None:
+    """Give what is known of an expression, none where it is refused, and its values or errors; None for what is wrong
+    in another way.
+    """
     known: list[Kinds] = []
 
     def recording(*arguments: Any) -> Kinds:
@@ -134,17 +138,98 @@ def _what_is_known_is_true(text: str) -> None:
         try:
             expression = parse_expression(text)
         except ExpressionError:
-            return
-    (kinds,) = known
-    _Seen.refused += not kinds
-    for payload in PAYLOADS:
+            return None
+    values: list[Any] = []
+    for payload in payloads:
         try:
-            value = expression(event(payload))
-        except ORDINARY:
-            continue
-        assert kinds, f"refused, but gives {value!r} for {payload}"
-        assert kind_of(value) in kinds
-        _Seen.succeeded += 1
+            values.append(expression(event(payload)))
+        except ORDINARY as error:
+            values.append(error)
+    return known[0], values
+
+
+def assert_true(text: str, kinds: Kinds, values: list[Any]) -> int:
+    """See that nothing is refused that succeeds, and that nothing comes that was not foreseen; count what succeeds."""
+    right = [value for value in values if not isinstance(value, Exception)]
+    for value in right:
+        assert kind_of(value) in kinds, f"{text} gives {value!r}, which is not in {kinds}"
+    return len(right)
+
+
+#: Of each kind all that matters: small and large, empty and not.
+OPERANDS = {
+    Kinds.NULL: ["None"],
+    Kinds.BOOLEAN: ["True", "False"],
+    Kinds.INTEGER: ["0", "1", "meta.line"],
+    Kinds.FLOAT: ["0.5", "-1.5"],
+    Kinds.TEXT: ["''", "'ab'"],
+    Kinds.LIST: ["[]", "[1]"],
+    Kinds.TUPLE: ["()", "(1,)"],
+    Kinds.SET: ["{1}", "{'ab'}"],
+    Kinds.OBJECT: ["{}", "{'ab': 1}"],
+    Kinds.TIME: ["meta.time"],
+}
+INFIX = "+ - * / // % ** << >> & | ^ < <= > >= == in".split()  # noqa: SIM905
+FORMS = [f"({{}}) {operator} ({{}})" for operator in INFIX]
+FORMS += ["({})[{}]", "({})[{}:]", "({})[::{}]", "({}) and ({})", "({}) if 1 else ({})"]
+SINGLE = ["-({})", "+({})", "~({})", "not ({})", "({}).a", "[{}]", "({},)", "{{{}: 1}}", "{{{}}}"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Bitwise inversion:DeprecationWarning")
+@pytest.mark.parametrize("form", [*FORMS, *SINGLE])
+def test_an_operator_is_refused_for_just_those_kinds_that_it_never_takes(form: str) -> None:
+    others = OPERANDS if form in FORMS else {Kinds.NULL: [""]}
+    for one in OPERANDS:
+        for other in others:
+            texts = [form.format(left, right) for left in OPERANDS[one] for right in others[other]]
+            known = set()
+            tried: list[Any] = []
+            for text in texts:
+                found = kinds_and_values(text, [{}])
+                assert found is not None, text
+                assert_true(text, *found)
+                known.add(found[0])
+                tried += found[1]
+            (kinds,) = known
+            assert bool(kinds) != all(isinstance(value, TypeError | AttributeError | KeyError) for value in tried), (
+                texts
+            )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*FUNCTIONS, *METHODS])
+def test_what_is_known_of_a_call_is_true(name: str) -> None:
+    operands = [text for texts in OPERANDS.values() for text in texts]
+    succeeded = 0
+    for first in operands:
+        for second in [None, *operands]:
+            arguments = [first] if second is None else [first, second]
+            if name in FUNCTIONS:
+                constants = [FUNCTIONS[name].constant(index) for index in range(3)]
+                whole = [CONSTANTS[constant.name] if constant else None for constant in constants]
+                arguments = [whole[index] or argument for index, argument in enumerate(arguments)]
+                arguments += [whole[2] or "1"] if FUNCTIONS[name].least == 3 and len(arguments) == 2 else []
+                text = f"{name}({', '.join(arguments)})"
+            else:
+                text = f"({first}).{name}({', '.join(arguments[1:])})"
+            found = kinds_and_values(text, [{}])
+            if found is not None:
+                succeeded += assert_true(text, *found)
+    assert succeeded or name == "replace"
+
+
+class _Seen:
+    refused = succeeded = 0
+
+
+@settings(deadline=None, derandomize=True, max_examples=800, suppress_health_check=list(HealthCheck))
+@given(text=EXPRESSIONS)
+def _what_is_known_is_true(text: str) -> None:
+    found = kinds_and_values(text, PAYLOADS)
+    if found is not None:
+        _Seen.refused += not found[0]
+        _Seen.succeeded += assert_true(text, *found)
 
 
 @pytest.mark.slow
