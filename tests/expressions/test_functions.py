@@ -95,6 +95,7 @@ CASES: list[tuple[str, Any]] = [
     ('in_cidr(ip, "10.0.0.0/8")', True),
     ('in_cidr(ip, "10.2.0.0/16", "192.168.0.0/16")', False),
     ('in_cidr("::ffff:10.1.2.3", "10.0.0.0/8")', True),
+    ('in_cidr("::ffff:10.1.2.3", "::ffff:0:0/96")', True),
     ('in_cidr("fe80::1%eth0", "fe80::/10")', True),
     ('in_cidr("localhost", "10.0.0.0/8")', False),
     ('in_cidr("1" * 1000, "10.0.0.0/8")', False),
@@ -107,6 +108,7 @@ CASES: list[tuple[str, Any]] = [
     ("format_time(1700000000)", "2023-11-14T22:13:20.000000Z"),
     ("format_time(1700000000.5)", "2023-11-14T22:13:20.500000Z"),
     ("format_time(meta.time, '%H:%M:%S.%f')", "22:13:20.123456"),
+    ("format_time(meta.time, '%H', 'Europe/Berlin')", "23"),
     ("format_time(meta.observed_time)", "2023-11-14T22:13:20.123456Z"),
     ("format_time(-1, '%Y%%')", "1969%"),
     ("parse_time(format_time(1.25)) == 1.25", True),
@@ -159,6 +161,7 @@ MISTAKES: list[tuple[str, int, str]] = [
     ('parse_time(s, "%Y %")', 14, "the format has '%'"),
     ('parse_time(s, "%d %d %Y")', 14, "the format has %d twice"),
     ('parse_time(s, "%H:%M")', 14, "the format has no year (%Y or %y)"),
+    ('parse_time(s, "%Y' + "-" * 300 + '")', 14, "the format is longer than 200 characters"),
     ('parse_time(s, "%Y", "Mars/Base")', 20, "unknown time zone 'Mars/Base'; write a name such as Europe/Berlin"),
     ('format_time(s, "%s")', 15, "the format has '%s'"),
     ('format_time(s, "%99999999d")', 15, "the format has '%9'"),
@@ -184,12 +187,21 @@ def test_a_constant_is_checked_at_load(text: str, column: int, message: str) -> 
         "duration(s)", "size(s)", "parse_time(s)", "parse_time(n)", "in_cidr(n, '10.0.0.0/8')", "find_all(n, 'a')",
         "format_time(s)", "format_time(n * 1e300)", "format_time(nan)", "format_time(n * 1e12)", "format_duration(nan)",
         "format_duration(inf)", "format_size(n * 1e301)", "duration(long)", "size(long)", "parse_time(long)",
-        "url_parts(f'http://[{s}')", "url_parts(f'http://a:{s}/')", "decode_base64(s)", "decode_hex(s)", "glob(n, '*')",
+        "url_parts(f'http://[{s}')", "url_parts(f'http://a:{s}/')", "decode_base64(s)",
+        "decode_base64(star)", "format_time(n * 1e17)", "duration(often)", "decode_hex(s)", "glob(n, '*')",
         "lookup(s, n)", "lookup([s], {'a': 1})", "replace_all(n, 'a', 'b')", "duration(-n)",
     ],
 )  # fmt: skip
 def test_any_other_failure_is_of_the_event(text: str) -> None:
-    fields = {"s": "é?", "n": 5, "long": "1" * 100_000 + "s", "nan": float("nan"), "inf": float("inf")}
+    fields = {
+        "star": "aGVs*bG8=",
+        "often": "1s" * 200,
+        "s": "é?",
+        "n": 5,
+        "long": "1" * 100_000 + "s",
+        "nan": float("nan"),
+        "inf": float("inf"),
+    }
     with pytest.raises((TypeError, ValueError, OverflowError)):
         value(text, **fields)
 
