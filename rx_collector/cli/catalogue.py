@@ -14,7 +14,8 @@ import click
 from rx_collector.backpressure import STRATEGIES
 from rx_collector.config.options import REQUIRED, Spec, did_you_mean
 from rx_collector.errors import ConfigError, Mistake
-from rx_collector.expressions import FUNCTIONS, METHODS
+from rx_collector.expressions import GROUPS, METAS, METHODS, Function, Method
+from rx_collector.expressions.kinds import in_words
 from rx_collector.operators.backpressure import Backpressure
 from rx_collector.parsers import FORMATS
 from rx_collector.pipeline.cases import TestSpec
@@ -122,18 +123,52 @@ def _options(component: type[Spec], width: int, indent: str) -> Iterator[str]:
             yield from _options(nested, width, f"{indent}    ")
 
 
+_EXPRESSIONS = """\
+An expression is Python's own syntax, restricted. It is checked when the file is loaded: what cannot succeed for any
+event, such as "a" + 1 or duration("5 parsecs"), is a mistake with its place in the file. Anything else that fails
+rejects that one event.
+
+Values: a bare name is a field of the payload, None where it is missing; a.b and a["b"] are fields of fields, a[0] and
+a[1:] items and parts of lists and texts; "this" is the whole payload. ${NAME} is a text. Literals are 1, 0.5, 1e9,
+"text", True, False, None, [1, 2], {"key": 1}, and f"{a}: {b:.1f}" puts values into a text.
+
+Operators: + - * / // % ** << >> & | ^ ~; == != < <= > >= and chains such as 0 < a < 10; in, not in, is None; and, or,
+not; a if b else c. A comparison of order with None is false.
+
+Of None, as of a missing field, the functions for patterns, times, durations, sizes, paths, URLs, digests and encoded
+texts give None or False. A pattern, replacement, network, format or time zone is a text that stands in the expression
+and is checked with it, and so is a duration, size or time that is written there. What repeats, joins, fills up or
+replaces stops at 64 Mi characters. How long a regular expression takes is its author's care: some take a time that
+grows fast with the text.
+"""
+
+
 def _expressions() -> Iterator[str]:
-    yield "Python's expression syntax, restricted. A bare name is a field of the payload, None where it is missing;"
-    yield "'this' is the whole payload, 'meta' the envelope (meta.time, meta.runner, meta.line …)."
-    yield "A comparison of order with None is false. ${NAME} is a text."
+    width = min(shutil.get_terminal_size().columns, 100)
+    for paragraph in _EXPRESSIONS.strip().split("\n\n"):
+        yield textwrap.fill(paragraph, width)
+        yield ""
+    metas = ", ".join(f"meta.{name} ({in_words(kinds)})" for name, kinds in METAS.items())
+    yield textwrap.fill(f"The envelope: {metas}.", width)
+    for title, functions in GROUPS.items():
+        yield ""
+        yield f"{title}:"
+        for name, function in functions.items():
+            yield from _callable(name, function, width)
     yield ""
-    yield "Functions:"
-    for name, function in FUNCTIONS.items():
-        most = "…" if function.most is None else str(function.most)
-        count = most if str(function.least) == most else f"{function.least} to {most}"
-        yield f"    {name:<12}{function.doc} (arguments: {count})"
-    yield ""
-    yield "Methods: " + ", ".join(sorted(METHODS))
+    yield "Methods, called on a value:"
+    for name, method in METHODS.items():
+        yield from _callable(name, method, width)
+
+
+def _callable(name: str, declared: Function | Method, width: int) -> Iterator[str]:
+    least, most = declared.least, declared.most
+    count = f"{least} or more" if most is None else str(least) if least == most else f"{least} to {most}"
+    text = f"{name:<15} {declared.doc} ({count} {'argument' if count == '1' else 'arguments'})"
+    indent = " " * 20
+    yield textwrap.fill(text, width, initial_indent="    ", subsequent_indent=indent)
+    call, given = declared.example
+    yield f"{indent}{call}  →  {given!r}"
 
 
 @click.command()

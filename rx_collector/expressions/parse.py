@@ -7,18 +7,23 @@ import difflib
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final
+from typing import Any
 
 from rx_collector.expressions.errors import ExpressionError
-from rx_collector.expressions.functions import FUNCTIONS, METHODS, PATTERN_FUNCTIONS
-from rx_collector.expressions.render import OwnRendering, Rendering, Variable, render
-
-__all__ = ["METAS", "Expression", "parse_expression"]
-
-#: What `meta` has.
-METAS: Final = frozenset(
-    {"id", "source", "type", "time", "time_ns", "observed_time", "runner", "incarnation", "line", "pid", "run"}
+from rx_collector.expressions.functions import FUNCTIONS, METHODS, Function
+from rx_collector.expressions.infer import METAS, infer
+from rx_collector.expressions.render import (
+    NotConstantError,
+    OwnRendering,
+    Rendering,
+    Variable,
+    constant_value,
+    made_constants,
+    render,
 )
+
+__all__ = ["Expression", "parse_expression"]
+
 _MOST_CHARACTERS, _MOST_DEPTH = 10_000, 60
 _CONSTANTS = {"true": "True", "false": "False", "null": "None", "none": "None"}
 _OPERATORS = (
@@ -42,9 +47,9 @@ _WHAT = {
     ast.DictComp: "a comprehension",
     ast.GeneratorExp: "a comprehension",
 }
-_FORMAT = re.compile(r"(?:[^'\"\\{}]?[<>=^])?[-+ ]?#?0?(\d*)[,_]?(?:\.(\d+))?[bcdeEfFgGnosxX%]?")
+_FORMAT = re.compile(r"(?:[^'\"\\{}]?[<>=^])?[-+ ]?#?0?([0-9]{0,4})[,_]?(?:\.([0-9]{1,4}))?[bcdeEfFgGnosxX%]?")
 _VARIABLE = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{")
-_TOKEN = re.compile(r"_rx_variable_(\d+)_")
+_TOKEN = re.compile(r"_rx_variable_([0-9]{1,5})_")
 
 
 class Expression:
@@ -110,6 +115,7 @@ class _Parser:
         self._values: list[str] = []
         self._shifts: list[tuple[int, int]] = []  # index in the changed text, what to add for the index in the original
         self._source = ""
+        self._failures: dict[ast.Call, str] = {}
         self.fields: set[str] | None = set()
         self.metas: set[str] = set()
 
@@ -130,6 +136,7 @@ class _Parser:
             raise ExpressionError("nested too deeply" if deep else f"cannot be read: {error}") from None
         self._check_depth(tree)
         tree = self._check(tree)
+        infer(tree, self._error, self._failures)
         fields = None if self.fields is None else frozenset(self.fields)
         expression = Expression(self.text, tree, fields, frozenset(self.metas))
         try:
@@ -178,9 +185,20 @@ class _Parser:
         line = before.count("\n") + 1
         return ExpressionError(message, line, index - (before.rfind("\n") + 1))
 
-    def _error(self, node: ast.AST, message: str, offset: int = 0) -> ExpressionError:
+    def _error(self, node: ast.AST, message: str, offset: int = 0, *, in_attribute: bool = False) -> ExpressionError:
+        if in_attribute:
+            assert isinstance(node, ast.Attribute)
+            return self._error_in_source(self._attribute_at(node), message)
         bytes_before = self._source.encode()[: getattr(node, "col_offset", 0)]
         return self._error_in_source(len(bytes_before.decode("utf-8", "ignore")) + offset, message)
+
+    def _attribute_at(self, node: ast.Attribute) -> int:
+        """Give where the name of an attribute stands. It may be longer or shorter there than in the tree, as Python makes
+        one letter of some that look alike.
+        """
+        before = self._source.encode()[: node.end_col_offset].decode("utf-8", "ignore")
+        dot = before.rfind(".") + 1
+        return dot + len(before[dot:]) - len(before[dot:].lstrip())
 
     def _error_in_source(self, index: int, message: str) -> ExpressionError:
         shift = 0
@@ -249,7 +267,7 @@ class _Parser:
         index = int(token[1])
         return self._values[index] if index < len(self._values) else token[0]
 
-    def _variable_at(self, node: ast.expr, value: str) -> ast.expr:
+    def _variable_at(self, node: ast.expr, value: Any) -> ast.expr:
         return ast.copy_location(Variable(value=value), node)
 
     def _check_name(self, node: ast.Name) -> ast.expr:
@@ -346,7 +364,11 @@ class _Parser:
         else:
             raise self._error(node, "only listed functions and methods can be called")
         node.args = [self._check(argument) for argument in node.args]
-        return node
+        if not isinstance(node.func, ast.Name):
+            return node
+        function = FUNCTIONS[node.func.id]
+        self._check_constants(node, function)
+        return self._called(node, node.func.id, function)
 
     def _check_function(self, node: ast.Call, name: ast.Name) -> None:
         function = FUNCTIONS.get(name.id)
@@ -356,14 +378,44 @@ class _Parser:
             )
             raise self._error(name, f"unknown function {name.id!r}{as_method}")
         self._check_arguments(node, name.id, function.least, function.most)
-        if name.id in PATTERN_FUNCTIONS:
-            pattern = node.args[1]
-            if not (isinstance(pattern, ast.Constant) and isinstance(pattern.value, str)):
-                raise self._error(pattern, "the pattern is a text that stands here, not a value")
+
+    def _check_constants(self, node: ast.Call, function: Function) -> None:
+        """Check the arguments that have to be constant, each by itself and then together."""
+        made: list[object] = []
+        for index, argument in enumerate(node.args):
+            constant = function.constant(index)
+            if constant is None:
+                continue
+            if not (isinstance(argument, ast.Constant) and isinstance(argument.value, str)):
+                raise self._error(argument, f"the {constant.name} is a text that stands here, not a value")
             try:
-                re.compile(_TOKEN.sub(self._value, pattern.value))
-            except (re.error, OverflowError, RecursionError) as error:
-                raise self._error(pattern, f"not a regular expression: {error}") from None
+                made.append(constant.make(argument.value))
+                if index == len(node.args) - 1:
+                    function.check(made)
+            except ValueError as error:
+                secret = isinstance(argument, Variable)
+                message = f"the value of the variable is not a right {constant.name}" if secret else str(error)
+                raise self._error(argument, message) from None
+
+    def _called(self, node: ast.Call, name: str, function: Function) -> ast.expr:
+        """Give what a call makes of constants. One that fails is left as it is: perhaps it is never evaluated."""
+        try:
+            arguments = [constant_value(argument) for argument in node.args]
+        except (NotConstantError, TypeError):
+            return node
+        for index, made in made_constants(node).items():
+            arguments[index] = made
+        try:
+            value = function.call(*arguments)
+        except Exception as error:
+            secret = any(isinstance(part, Variable) for part in ast.walk(node))
+            message = f"{name} cannot take the value of the variable" if secret else str(error)
+            if function.literal:
+                raise self._error(node, message) from None
+            self._failures[node] = message
+            return node
+        scalar = value is None or isinstance(value, bool | int | float | str)
+        return self._variable_at(node, value) if scalar else node
 
     def _check_method(self, node: ast.Call, attribute: ast.Attribute) -> None:
         method = METHODS.get(attribute.attr)
@@ -372,8 +424,7 @@ class _Parser:
                 hint = f"; it is a function: write {attribute.attr}(value)"
             else:
                 hint = "" if attribute.attr.startswith("_") else _near(attribute.attr, METHODS)
-            end = len(self._source.encode()[: attribute.end_col_offset].decode("utf-8", "ignore"))
-            raise self._error_in_source(end - len(attribute.attr), f"unknown method {attribute.attr!r}{hint}")
+            raise self._error(attribute, f"unknown method {attribute.attr!r}{hint}", in_attribute=True)
         if isinstance(attribute.value, ast.Name) and attribute.value.id == "meta":
             raise self._error(attribute.value, "'meta' has no methods")
         self._check_arguments(node, attribute.attr, method.least, method.most)

@@ -3,18 +3,47 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 from rx_collector.expressions import functions
-from rx_collector.expressions.functions import FUNCTIONS, GUARDED_METHODS, METHODS, PATTERN_FUNCTIONS
+from rx_collector.expressions.functions import FUNCTIONS, GUARDED_METHODS, METHODS
 
-__all__ = ["OwnRendering", "Rendering", "Variable", "render"]
+__all__ = [
+    "NotConstantError",
+    "OwnRendering",
+    "Rendering",
+    "Variable",
+    "can_be_none",
+    "constant_value",
+    "made_constants",
+    "render",
+]
 
 
 class Variable(ast.Constant):
-    """The value of a ``${NAME}``: never written into source, since it may be secret."""
+    """The value of a ``${NAME}``, or what a call makes of constants: never written into source, since it may be secret."""
+
+
+class NotConstantError(Exception):
+    """A value depends on the event."""
+
+
+def constant_value(node: ast.expr | None) -> Any:
+    """Give the value of a literal. Raises NotConstantError for any other expression, TypeError for a key that is none."""
+    match node:
+        case ast.Constant():
+            return node.value
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as number)):
+            return -number
+        case ast.List():
+            return [constant_value(element) for element in node.elts]
+        case ast.Tuple():
+            return tuple([constant_value(element) for element in node.elts])
+        case ast.Dict():
+            keys = [constant_value(key) for key in node.keys]
+            return dict(zip(keys, [constant_value(value) for value in node.values], strict=True))
+    raise NotConstantError
 
 
 class Rendering(Protocol):
@@ -98,14 +127,27 @@ def render(tree: ast.expr, scope: Rendering) -> str:
     return _Renderer(scope).source(tree)
 
 
-def _can_be_none(node: ast.expr) -> bool:
+def made_constants(call: ast.Call) -> dict[int, object]:
+    """Give what is made of those arguments of a function that have to be constant, by their index."""
+    assert isinstance(call.func, ast.Name)
+    function, made = FUNCTIONS[call.func.id], {}
+    for index, argument in enumerate(call.args):
+        constant = function.constant(index)
+        if constant is not None:
+            assert isinstance(argument, ast.Constant)
+            made[index] = constant.make(str(argument.value))
+    return made
+
+
+def can_be_none(node: ast.expr) -> bool:
+    """Tell whether a comparison of order has to see to it that this is not None."""
     match node:
         case ast.Constant():
             return node.value is None
         case ast.BoolOp():
-            return any(map(_can_be_none, node.values))
+            return any(map(can_be_none, node.values))
         case ast.IfExp():
-            return _can_be_none(node.body) or _can_be_none(node.orelse)
+            return can_be_none(node.body) or can_be_none(node.orelse)
         case ast.Call(func=ast.Name(id=name)):
             return FUNCTIONS[name].gives_none
         case ast.Call(func=ast.Attribute(attr=name)):
@@ -180,13 +222,15 @@ class _Renderer:
         return f"({self.source(node.body)} if {self.source(node.test)} else {self.source(node.orelse)})"
 
     def _compare(self, node: ast.Compare) -> str:
-        """An order comparison with None is false; every operand is evaluated once, from left to right."""
+        """An order comparison with None is false; an operand is evaluated at most once. The first one need not be when the
+        second one is None.
+        """
         operands = [node.left, *node.comparators]
         terms: list[str] = []
-        left, checked = self.source(node.left), not _can_be_none(node.left)
+        left, checked = self.source(node.left), not can_be_none(node.left)
         for index, operator in enumerate(node.ops):
             operand = operands[index + 1]
-            right, right_checked = self.source(operand), not _can_be_none(operand)
+            right, right_checked = self.source(operand), not can_be_none(operand)
             again = index + 1 < len(node.ops)
             if type(operator) in _ORDER:
                 if not checked:
@@ -217,16 +261,26 @@ class _Renderer:
         arguments = [self.source(argument) for argument in node.args]
         if isinstance(node.func, ast.Name):
             name = node.func.id
-            if name in PATTERN_FUNCTIONS:
-                pattern = node.args[1]
-                assert isinstance(pattern, ast.Constant)
-                arguments[1] = self.scope.bind(re.compile(str(pattern.value)), "pattern")
+            for index, value in made_constants(node).items():
+                arguments[index] = self.scope.bind(value, "constant")
+            if name == "lookup":
+                arguments[1] = self._table(node.args[1], arguments[1])
             return f"{self.scope.bind(FUNCTIONS[name].call, name)}({', '.join(arguments)})"
         assert isinstance(node.func, ast.Attribute)
         name, base = node.func.attr, self.source(node.func.value)
         if name in GUARDED_METHODS:
             return f"{self.scope.bind(GUARDED_METHODS[name], name)}({', '.join([base, *arguments])})"
         return f"{base}.{name}({', '.join(arguments)})"
+
+    def _table(self, node: ast.expr, source: str) -> str:
+        """A table of constants is made once; its values are given away, so none of them may be one that can be changed."""
+        try:
+            table = constant_value(node)
+        except (NotConstantError, TypeError):
+            return source
+        if not isinstance(table, dict) or any(isinstance(value, list | dict | tuple) for value in table.values()):
+            return source
+        return self.scope.bind(table, "table")
 
     def _list(self, node: ast.List) -> str:
         return f"[{', '.join(map(self.source, node.elts))}]"
