@@ -10,6 +10,7 @@ import click
 from rx_collector._version import __version__
 from rx_collector.cli.catalogue import describe, list_, schema
 from rx_collector.cli.explain import explain
+from rx_collector.cli.graph import graph
 from rx_collector.cli.run import run
 from rx_collector.cli.test import test
 from rx_collector.cli.validate import validate
@@ -31,7 +32,7 @@ def cli() -> None:
     """
 
 
-for command in (run, validate, test, explain, list_, describe, schema):
+for command in (run, validate, test, explain, graph, list_, describe, schema):
     cli.add_command(command)
 
 
