@@ -43,11 +43,13 @@ def graph(files: tuple[str, ...], format: str | None, report: str | None, output
 
 def _format_of(output: str) -> str:
     suffix = os.path.splitext(output)[1].lower()
+    if not suffix:
+        known = ", ".join(sorted(_SUFFIXES))
+        message = f"{output}: without a suffix ({known}) the format has to be said by --format"
+        raise click.BadParameter(message, param_hint="--output")
     if suffix not in _SUFFIXES:
-        near = did_you_mean(suffix, _SUFFIXES)
-        raise click.BadParameter(
-            f"{output}: what is the format of {suffix or 'no suffix'!r}{near}", param_hint="--output"
-        )
+        message = f"{output}: {suffix!r} is the suffix of no format{did_you_mean(suffix, _SUFFIXES)}"
+        raise click.BadParameter(message, param_hint="--output")
     return _SUFFIXES[suffix]
 
 

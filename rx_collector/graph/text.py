@@ -7,9 +7,9 @@ from typing import Final
 
 __all__ = ["is_common", "legible", "shortened", "width_of"]
 
-_NARROW: Final = frozenset("iljI.,:;'|!()[] ·")
-_WIDE: Final = frozenset("mwMW@%—…&")
-_COMMON: Final = 0x250  # below it are the Latin letters, which fonts agree about
+_NARROW: Final = frozenset("iljfI.,:;'|!()[] ·/\\-")
+_WIDE: Final = frozenset("mwMW@%—…&©®¼½¾ÆæŒœŴŵĦħŉ")
+_COMMON: Final = 0x180  # below it are the usual Latin letters, which fonts agree about
 _MONOSPACE: Final = 0.62
 
 
@@ -54,5 +54,5 @@ def _share(character: str, monospace: bool) -> float:
     if character in _NARROW:
         return 0.46
     if character in _WIDE:
-        return 1.12
-    return 0.84 if character.isupper() else 0.73
+        return 1.18
+    return 0.74 if character.islower() or character.isdigit() else 0.88
