@@ -28,6 +28,7 @@ def cli() -> None:
     rx-collector run FILE        run a pipeline; prints a balance sheet of its events at the end
     rx-collector validate FILE   find every mistake in a file
     rx-collector test FILE       run the tests in a file; starts no program
+    rx-collector graph FILE      draw a file as Mermaid, DOT or SVG
     rx-collector list            what a pipeline can be made of
     """
 

@@ -54,17 +54,13 @@ class _Builder:
             self._node(Node(self._keys[name], "runner", name, command, counts))
         for name, spec in project.pipelines.items():
             self._pipeline(name, spec, report.pipelines[name] if report is not None else None)
-        summary = ""
-        if report is not None:
-            after = format_duration(round(report.seconds, 2))
-            summary = f"balanced, after {after}" if report.balanced else f"not balanced, after {after}"
         return Graph(
             title=self._shown(project.name, _LONGEST_DESCRIPTION),
             nodes=tuple(self._nodes),
             edges=tuple(self._edges),
             description=self._shown(project.description, _LONGEST_DESCRIPTION),
-            summary=summary,
-            balanced=report is None or report.balanced,
+            summary=_summary(report) if report is not None else "",
+            well=report is None or report.exit_code == 0,
         )
 
     def _shown(self, text: str, most: int) -> str:
@@ -215,6 +211,12 @@ def _written(value: Any, kind: Any = None, between: str = ", ") -> str:
 
 
 # What was counted
+
+
+def _summary(report: Report) -> str:
+    balanced = "balanced" if report.balanced else "not balanced"
+    failed = ", failed" if report.errors else ""
+    return f"{balanced}{failed}, after {format_duration(round(report.seconds, 2))}"
 
 
 def _of_runner(runner: RunnerReport) -> Iterator[Count]:

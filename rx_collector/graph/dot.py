@@ -24,7 +24,7 @@ def dot(graph: Graph) -> str:
 
 def _lines(graph: Graph) -> Iterator[str]:
     yield "digraph {"
-    summary = _colored(graph.summary, _TONES["good" if graph.balanced else "loss"]) if graph.summary else ""
+    summary = _colored(graph.summary, _TONES["good" if graph.well else "loss"]) if graph.summary else ""
     yield f"    graph [rankdir=LR, compound=true, labelloc=t, label={_label(_bold(graph.title), summary)}]"
     yield '    graph [fontname="Helvetica,Arial,sans-serif", fontsize=12, nodesep=0.3, ranksep=0.6]'
     yield '    node [fontname="Helvetica,Arial,sans-serif", fontsize=11, style="filled,rounded", margin="0.16,0.08"]'

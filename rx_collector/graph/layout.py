@@ -343,8 +343,10 @@ def _align(rows: Sequence[Sequence[_Vertex]]) -> None:
         forwards = sweep % 2 == 0
         for row in rows if forwards else reversed(rows):
             _place(row, [_level(vertex, forwards, sweep >= _SWEEPS) for vertex in row])
-    for row in reversed(rows):  # at last, what can be straight shall be
-        _place(row, [_straight(vertex) for vertex in row])
+    for sweep in range(_SWEEPS):  # at last, what can be straight shall be
+        forwards = sweep % 2 == 1
+        for row in rows if forwards else reversed(rows):
+            _place(row, [_straight(vertex, forwards) for vertex in row])
 
 
 def _level(vertex: _Vertex, forwards: bool, both: bool) -> float:
@@ -361,10 +363,15 @@ def _level(vertex: _Vertex, forwards: bool, both: bool) -> float:
     return sum(level * weight for level, weight in levels) / weight if levels else vertex.center
 
 
-def _straight(vertex: _Vertex) -> float:
-    """Give the level at which the only link to the right is straight, if it is the only one at its end, too."""
-    if len(vertex.right) == 1 and len(vertex.right[0].end.left) == 1:
-        return vertex.right[0].arriving - vertex.right[0].leaves
+def _straight(vertex: _Vertex, forwards: bool) -> float:
+    """Give the level at which the only link at a side is straight, if it is the only one at its other end, too."""
+    pieces = vertex.left if forwards else vertex.right
+    if len(pieces) == 1:
+        (piece,) = pieces
+        if forwards and len(piece.start.right) == 1:
+            return piece.leaving - piece.arrives
+        if not forwards and len(piece.end.left) == 1:
+            return piece.arriving - piece.leaves
     return vertex.center
 
 

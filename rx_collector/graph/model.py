@@ -82,14 +82,14 @@ class Edge:
 
 @dataclass(frozen=True)
 class Graph:
-    """The whole picture. `summary` says how the run went when there is a report, `balanced` whether its sheet balances."""
+    """The whole picture. When there is a report, `summary` says how the run ended, and `well` whether that was well."""
 
     title: str
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
     description: str = ""
     summary: str = ""
-    balanced: bool = True
+    well: bool = True
 
     def of_kind(self, *kinds: Kind) -> Iterator[Node]:
         """Give the nodes of some kinds, in order."""

@@ -138,7 +138,7 @@ def _heading(graph: Graph) -> Iterator[_Line]:
     if graph.description:
         yield _Line((_Piece(graph.description, "about quiet", 12.0),), height=18)
     if graph.summary:
-        yield _Line((_Piece(graph.summary, f"about {'good' if graph.balanced else 'loss'}", 12.0),), height=18)
+        yield _Line((_Piece(graph.summary, f"about {'good' if graph.well else 'loss'}", 12.0),), height=18)
 
 
 # What stands in a box

@@ -318,6 +318,17 @@ pipelines:
     assert node(graph, "numbers", "runner").detail == "echo 12345678901234567890123456 *** ***"
 
 
+def test_how_a_run_ended(tmp_path: Path) -> None:
+    run, report = chain(directory=tmp_path)
+    report = msgspec.structs.replace(report, seconds=1.0)
+    graph = graph_of(run, report)
+    assert (graph.summary, graph.well) == ("balanced, after 1s", True)
+    graph = graph_of(run, msgspec.structs.replace(report, errors=["n exited with code 3"], exit_code=1))
+    assert (graph.summary, graph.well) == ("balanced, failed, after 1s", False)
+    graph = graph_of(run, msgspec.structs.replace(report, balanced=False, exit_code=1))
+    assert (graph.summary, graph.well) == ("not balanced, after 1s", False)
+
+
 def test_texts_are_cut_and_legible(tmp_path: Path) -> None:
     text = 'runners: {"a\\n\\e[31m": {command: [echo, "' + "x" * 100 + '"]}}\n'
     text += 'pipelines: {p: {from: "a\\n\\e[31m", sinks: [{null: {}, backpressure: block}]}}\n'

@@ -288,8 +288,8 @@ def test_what_is_lost_is_told_by_its_colour() -> None:
     assert not any(line.startswith("    class runner0") for line in lines)
 
 
-def test_a_sheet_that_does_not_balance_is_told_by_its_colour() -> None:
-    wrong = replace(GRAPH, summary="not balanced, after 1s", balanced=False)
+def test_a_run_that_did_not_end_well_is_told_by_its_colour() -> None:
+    wrong = replace(GRAPH, summary="not balanced, after 1s", well=False)
     assert '<tspan class="about loss">not balanced, after 1s</tspan>' in svg(wrong)
     assert '<tspan class="about good">balanced, after 1s</tspan>' in svg(GRAPH)
     assert '<FONT COLOR="#dc2626">not balanced, after 1s</FONT>' in dot(wrong)
