@@ -14,6 +14,7 @@ from rx_collector import operators as op
 from rx_collector.errors import ConfigError
 from rx_collector.graph.build import graph_of
 from rx_collector.graph.model import Edge, Graph, Node
+from rx_collector.ledger import PipelineReport
 from rx_collector.operators.python import Python
 from rx_collector.pipeline.spec import PlacedOperator
 
@@ -189,6 +190,7 @@ def test_what_was_lost(tmp_path: Path) -> None:
     failed = odd.sinks["broken"].failed
     assert failed > 0
     assert counts[f"{failed} failed"] == "loss"
+    assert list(map(str, node(graph, "broken", "sink").counts)) == ["0 delivered", f"{failed} failed"]
     assert counts["5 rejected"] == counts["1 rejected"] == "loss"
     assert odd.dead_letter is not None
     assert counts[f"{odd.dead_letter.delivered} delivered"] == "good"
@@ -257,6 +259,10 @@ def misfits(ours: rx.Project, report: rx.Report) -> list[str]:
     return [f"{mistake.where}: {mistake.message}" for mistake in caught.value.mistakes]
 
 
+def with_all(report: rx.Report, pipeline: PipelineReport) -> rx.Report:
+    return msgspec.structs.replace(report, pipelines={**report.pipelines, "all": pipeline})
+
+
 @pytest.mark.slow
 def test_all_that_does_not_fit_is_said(tmp_path: Path) -> None:
     report = project(tmp_path).run()
@@ -280,6 +286,25 @@ def test_all_that_does_not_fit_is_said(tmp_path: Path) -> None:
         "pipelines.all: the report has 'sinks[1] file_2 backpressure', which the file has not",
         "pipelines.all: the report has 'sinks[1] file_2', which the file has not",
         "pipelines.all: the report has a dead letter, which the file has not",
+    ]
+    (tmp_path / "without").mkdir()
+    without = project(
+        tmp_path / "without",
+        FILE.replace("        on_failure: dead_letter\n", "").replace("    dead_letter: {file: rejected.ndjson}\n", ""),
+    )
+    whole = project(tmp_path)
+    assert misfits(whole, without.run()) == ["pipelines.all: the file has a dead letter, which the report has not"]
+    everything = report.pipelines["all"]
+    turned = msgspec.structs.replace(
+        everything, nodes=[*everything.nodes[:1], *everything.nodes[3:], *everything.nodes[1:3]]
+    )
+    assert misfits(whole, with_all(report, turned)) == [
+        "pipelines.all: the report has them in another order: sinks[1] file_2 backpressure, sinks[1] file_2, "
+        "sinks[0] file backpressure, sinks[0] file"
+    ]
+    renamed = msgspec.structs.replace(everything, sinks={"a": everything.sinks["file"]})
+    assert misfits(whole, with_all(report, renamed)) == [
+        "pipelines.all: the sinks of the report are not those that its nodes are of"
     ]
     newer = msgspec.structs.replace(report, version=2)
     assert misfits(project(tmp_path), newer) == [": the report is of version 2, and version 1 is known"]

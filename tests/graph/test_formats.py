@@ -173,6 +173,10 @@ class Dot:
         if end is None:
             self.labels[start] = label
         else:
+            if not clusters:  # between pipelines, an edge ends at their frames
+                for key, way in (("ltail", start), ("lhead", end)):
+                    frame = re.search(rf"{key}=cluster(\w+)", attributes)
+                    assert (frame[1] if frame else way) == way.partition("operator")[0]
             self.ways.append((start, end, plain(label), "style=dashed" in attributes))
 
 
@@ -207,6 +211,7 @@ def test_svg(graph: Graph) -> None:
         assert not any(name.startswith("on") or "href" in name for name in element.attrib)
         assert not any("url(" in value for value in element.attrib.values())
     assert top.findtext(f"{SVG}title") == graph.title
+    assert top.findtext(f"{SVG}desc", "") == graph.description
     assert {"@import", "url(", "http"}.isdisjoint(re.findall(r"@import|url\(|http", top.findtext(f"{SVG}style", "")))
     groups = {group.get("id"): group for group in top.iter(f"{SVG}g") if group.get("id") is not None}
     assert list(groups) == [node.key for node in graph.nodes]
@@ -219,6 +224,7 @@ def test_svg(graph: Graph) -> None:
             wanted += [row.title, *map(str, row.counts), *([f"{row.out:,}"] if row.out is not None else [])]
         assert [text for text in wanted if text not in shown] == []
         assert len(groups[node.key].findall(f"{SVG}circle")) == len(node.rows)
+        assert len(groups[node.key].findall(f"{SVG}path")) == (len(node.rows) > 1)
     links = [group for group in top.iter(f"{SVG}g") if group.get("class") == "link"]
     assert [
         (
@@ -286,6 +292,48 @@ def test_what_is_lost_is_told_by_its_colour() -> None:
     assert "    class pipeline0operator0 loss" in lines
     assert "    class sink0 loss" in lines
     assert not any(line.startswith("    class runner0") for line in lines)
+
+
+def test_an_edge_bends_only_between_levels_and_ends_at_its_arrow() -> None:
+    two = replace(
+        GRAPH,
+        nodes=(*GRAPH.nodes, Node("sink1", "sink", "other")),
+        edges=(*GRAPH.edges, Edge("pipeline0", "sink1"), Edge("sink1", "runner0", "stdin")),
+    )
+    top = ElementTree.fromstring(svg(two))
+    links = [
+        [path.get("d", "") for path in group.findall(f"{SVG}path")]
+        for group in top.iter(f"{SVG}g")
+        if group.get("class") == "link"
+    ]
+    for way, arrow in links:
+        first, last = re.findall(r"[\d.]+", way)[:2], re.findall(r"[\d.]+", way)[-2:]
+        x, y = re.findall(r"[\d.]+", arrow)[:2]
+        if "C" not in way:
+            assert y == first[1]
+            assert x == last[-1]
+        elif way.rpartition("H")[2] == x:
+            assert re.findall(r"[\d.]+ ([\d.]+)H[\d.]+$", way) == [y]
+        else:
+            assert last == [x, y]
+    assert ["C" in way for way, _ in links] == [True, True, True, True]
+    assert [re.findall("l(-?7) ", arrow) for _, arrow in links] == [["-7"], ["-7"], ["-7"], ["7"]]
+    assert ["C" in path.get("d", "") for path in ElementTree.fromstring(svg(GRAPH)).iter(f"{SVG}path")][:1] == [False]
+
+
+def test_the_width_of_a_text_is_written_where_fonts_do_not_agree_about_it() -> None:
+    text = svg(Graph("audit", (Node("runner0", "runner", "日本", "Ümläut"),), ()))
+    assert re.findall(r'textLength="([\d.]+)" lengthAdjust="spacingAndGlyphs">(\w+)<', text) == [("33.8", "日本")]
+
+
+def test_a_heading_is_within_the_picture() -> None:
+    top = ElementTree.fromstring(svg(Graph("W" * 100, (Node("runner0", "runner", "a"),), ())))
+    assert number(top, "width") > 100 * 18
+
+
+def test_what_could_be_markup_in_mermaid() -> None:
+    line = mermaid(Graph("a", (Node("runner0", "runner", "_it_ --x a-b-c drop_oldest 1. a__b"),), ())).splitlines()[4]
+    assert line == '    runner0(["#95;it#95; #45;#45;x a-b-c drop_oldest 1#46; a#95;#95;b"]):::runner'
 
 
 def test_a_run_that_did_not_end_well_is_told_by_its_colour() -> None:

@@ -139,6 +139,29 @@ def test_what_need_not_cross_does_not() -> None:
     assert crossings(levels(layout([Box(50, 30)] * 6, [Link(*way) for way in ways])), ways) == 0
 
 
+def test_links_meet_a_box_in_the_order_of_where_they_lead() -> None:
+    found = layout([Box(50, 30)] * 4, [Link(0, 3), Link(0, 1), Link(0, 2)])
+    ends = [(route.points[-1][1], route.points[0][1]) for route in found.routes]
+    assert [start for _, start in sorted(ends)] == sorted(start for _, start in ends)
+    found = layout([Box(50, 30)] * 4, [Link(2, 3), Link(0, 3), Link(1, 3)])
+    ends = [(route.points[0][1], route.points[-1][1]) for route in found.routes]
+    assert [end for _, end in sorted(ends)] == sorted(end for _, end in ends)
+
+
+def test_a_link_has_room_to_bend_where_it_has_to() -> None:
+    found = layout([Box(50, 30)] * 4, [Link(0, 1), Link(0, 2), Link(2, 3)])
+    widths = [right - left for route in found.routes for left, right in bends(route)]
+    assert widths[0] == widths[1] > 40 > widths[2]
+
+
+def test_what_can_be_straight_is() -> None:
+    boxes = [Box(50, 100), Box(50, 120), *[Box(50, 30)] * 3, *[Box(50, 90)] * 3]
+    found = layout(boxes, [Link(0, 1), Link(0, 2), Link(0, 3), Link(1, 4), Link(2, 5), Link(3, 6), Link(4, 7)])
+    level = levels(found)
+    for start, end in ((1, 4), (2, 5), (3, 6), (4, 7)):
+        assert abs(level[start] - level[end]) < 0.05  # no more than a hair
+
+
 def test_what_only_begins_stands_right_before_what_it_leads_to() -> None:
     found = layout([Box(50, 30)] * 4, [Link(0, 1), Link(1, 2), Link(3, 2)])
     assert found.places[3].x == found.places[1].x
