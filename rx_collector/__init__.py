@@ -13,6 +13,7 @@ The modules are the stages of the flow, in this order:
     ledger         the counts that say where every event went
     config         how a component declares its options, and how YAML is read with places
     pipeline       a file: checked, put together, run
+    graph          the picture of a file, with the counts of a run
     cli            the command
 
 The library is silent until ``loguru.logger.enable("rx_collector")``. The names below are imported when they are first

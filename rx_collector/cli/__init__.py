@@ -10,6 +10,7 @@ import click
 from rx_collector._version import __version__
 from rx_collector.cli.catalogue import describe, list_, schema
 from rx_collector.cli.explain import explain
+from rx_collector.cli.graph import graph
 from rx_collector.cli.run import run
 from rx_collector.cli.test import test
 from rx_collector.cli.validate import validate
@@ -27,11 +28,12 @@ def cli() -> None:
     rx-collector run FILE        run a pipeline; prints a balance sheet of its events at the end
     rx-collector validate FILE   find every mistake in a file
     rx-collector test FILE       run the tests in a file; starts no program
+    rx-collector graph FILE      draw a file as Mermaid, DOT or SVG
     rx-collector list            what a pipeline can be made of
     """
 
 
-for command in (run, validate, test, explain, list_, describe, schema):
+for command in (run, validate, test, explain, graph, list_, describe, schema):
     cli.add_command(command)
 
 
