@@ -10,6 +10,7 @@ import click
 from rx_collector._version import __version__
 from rx_collector.cli.catalogue import describe, list_, schema
 from rx_collector.cli.explain import explain
+from rx_collector.cli.mistakes import show_mistakes
 from rx_collector.cli.run import run
 from rx_collector.cli.test import test
 from rx_collector.cli.validate import validate
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo(f"{path}: {' '.join(error.format_message().split())}", err=True)
         code = 2
     except ConfigError as error:
-        click.echo(str(error), err=True)
+        show_mistakes(error)
         code = 2
     except RxCollectorError as error:
         click.echo(f"rx-collector: {error}", err=True)

@@ -103,7 +103,8 @@ def _describe(sort: str, name: str, component: Any) -> Iterator[str]:
         yield ""
         yield "Example:"
         lines = component.example.splitlines()
-        yield from (f"    {'- ' if index == 0 else '  '}{line}" for index, line in enumerate(lines))
+        first, rest = ("- ", "  ") if sort in _TITLES else ("", "")
+        yield from (f"    {first if index == 0 else rest}{line}" for index, line in enumerate(lines))
 
 
 def _options(component: type[Spec], width: int, indent: str) -> Iterator[str]:

@@ -42,6 +42,7 @@ __all__ = [
     "Spec",
     "Unit",
     "did_you_mean",
+    "example_of",
     "option",
 ]
 
@@ -78,7 +79,7 @@ class Scope:
     """Where a value stands, and where mistakes about it are put.
 
     `document` is None for values from Python; then mistakes carry the path alone. `directory` is what relative paths
-    are relative to (None: the working directory).
+    are relative to (None: the working directory). `example` is the right form of what stands here, for mistakes.
     """
 
     def __init__(
@@ -88,28 +89,40 @@ class Scope:
         mistakes: list[Mistake] | None = None,
         directory: str | None = None,
         prefix: str = "",
+        example: str = "",
     ) -> None:
         self.document = document
         self.path = path
         self.mistakes: list[Mistake] = [] if mistakes is None else mistakes
         self.directory = directory
         self.prefix = prefix
+        self.example = example
 
-    def child(self, key: str | int) -> Scope:
-        """Give the scope of a member of this value."""
-        return Scope(self.document, (*self.path, key), self.mistakes, self.directory, self.prefix)
+    def child(self, key: str | int, example: str = "") -> Scope:
+        """Give the scope of a member of this value; its example is that of this value unless given."""
+        path = (*self.path, key)
+        return Scope(self.document, path, self.mistakes, self.directory, self.prefix, example or self.example)
 
-    def wrong(self, message: str, *, on_key: bool = False, inside: tuple[int, int] | None = None) -> Any:
+    def like(self, example: str) -> Scope:
+        """Give this scope with another example, if there is one."""
+        return Scope(self.document, self.path, self.mistakes, self.directory, self.prefix, example or self.example)
+
+    def wrong(
+        self, message: str, *, on_key: bool = False, inside: tuple[int, int] | None = None, example: str = ""
+    ) -> Any:
         """Report a mistake here and give INVALID. `inside` is a line and column within a scalar's text."""
         if self.document is not None:
             if self.path in self.document.broken:
                 return INVALID  # its value is unknown, and the document has said why
-            self.mistakes.append(self.document.mistake(self.path, message, on_key=on_key, inside=inside))
+            example = example or self.example
+            self.mistakes.append(
+                self.document.mistake(self.path, message, on_key=on_key, inside=inside, example=example)
+            )
         else:
             where = self.prefix + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in self.path)
             column = inside[1] + 1 if inside else 0
             at = f" (column {column})" if column else ""
-            self.mistakes.append(Mistake(message + at, where.lstrip(".")))
+            self.mistakes.append(Mistake(message + at, where.lstrip("."), example=example))
         return INVALID
 
     def text(self) -> str | None:
@@ -138,6 +151,10 @@ class Kind:
     def schema(self) -> dict[str, Any]:
         """Give the JSON Schema of the values that `convert` takes."""
         return {}
+
+    def example(self) -> str:
+        """Give a right value as it is written in YAML, or nothing: what `wanted` says after "such as"."""
+        return re.split(r", or (?!.*\])", self.wanted.partition(" such as ")[2])[0]
 
     def write(self, value: Any) -> str:
         """Write a converted value the way it is written in YAML."""
@@ -206,6 +223,9 @@ class _Text(Kind):
 class _Boolean(Kind):
     wanted = "true or false"
 
+    def example(self) -> str:
+        return "true"
+
     def convert(self, value: Any, scope: Scope) -> Any:
         return value if isinstance(value, bool) else self._wanted(value, scope)
 
@@ -268,6 +288,9 @@ COUNT: Final = Unit("a count such as 10_000", parse_count, {"type": ["string", "
 class _Rate(Kind):
     wanted = "a number from 0 to 1"
 
+    def example(self) -> str:
+        return "0.1"
+
     def convert(self, value: Any, scope: Scope) -> Any:
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
             return float(value)
@@ -286,6 +309,9 @@ class Choice(Kind):
     def __init__(self, *names: str) -> None:
         self.names = names
         self.wanted = "one of " + ", ".join(names)
+
+    def example(self) -> str:
+        return self.names[0]
 
     def convert(self, value: Any, scope: Scope) -> Any:
         if isinstance(value, str) and value in self.names:
@@ -306,6 +332,10 @@ class ListOf(Kind):
         self.single = single
         self.least = least
         self.wanted = f"a list (each {kind.wanted})"
+
+    def example(self) -> str:
+        item = self.kind.example()
+        return f"[{item}]" if item and "\n" not in item else ""
 
     def convert(self, value: Any, scope: Scope) -> Any:
         if not isinstance(value, list | tuple):
@@ -367,6 +397,10 @@ class Nested(Kind):
         self.spec = spec
         self.wanted = f"the options of {spec.__name__.lower().removesuffix('spec')}"
 
+    def example(self) -> str:
+        key, _, value = self.spec.example.partition(": ")
+        return value if key == getattr(self.spec, "name", "") else ""
+
     def convert(self, value: Any, scope: Scope) -> Any:
         return value if isinstance(value, self.spec) else self.spec.from_value(value, scope)
 
@@ -382,6 +416,12 @@ def option(kind: Kind, doc: str, default: Any = REQUIRED, *, example: str = "", 
     return dataclasses.field(default=default, metadata={"kind": kind, "doc": doc, "example": example, "key": key})
 
 
+def example_of(name: str, field: dataclasses.Field[Any]) -> str:
+    """Give an option as it is written in YAML with a right value; nothing where none is known."""
+    value = field.metadata["example"] or field.metadata["kind"].example()
+    return f"{name}: {value}" if value else ""
+
+
 @dataclasses.dataclass(frozen=True)
 class Spec:
     """The base of everything that can be described in YAML or Python.
@@ -394,6 +434,8 @@ class Spec:
     shorthand: ClassVar[str | None] = None
     #: True where the shorthand takes every mapping, too (``set: {a: b}``); then there is no long form.
     shorthand_only: ClassVar[bool] = False
+    #: A whole example, in YAML.
+    example: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         scope = Scope(prefix=getattr(type(self), "name", "") or type(self).__name__.lower())
@@ -422,6 +464,7 @@ class Spec:
         """Make one from a plain value, or report every mistake in it to `scope` and give INVALID."""
         options = cls.options()
         short = cls.shorthand
+        scope = scope.like(cls.example)
         if short is not None and (cls.shorthand_only or not isinstance(value, Mapping)):
             if value is None and options[short].default is not REQUIRED:
                 return cls()
@@ -441,12 +484,14 @@ class Spec:
                 continue
             if item is None and options[key].default is None:
                 continue
-            given[key] = options[key].metadata["kind"].convert(item, scope.child(key))
+            at = scope.child(key, example_of(key, options[key]))
+            given[key] = options[key].metadata["kind"].convert(item, at)
             wrong = wrong or given[key] is INVALID
         for name, field in options.items():
             if field.default is REQUIRED and name not in value:
                 example = f", for example {field.metadata['example']}" if field.metadata["example"] else ""
-                scope.wrong(f"{name!r} is missing: {field.metadata['doc'].rstrip('.')}{example}", on_key=True)
+                message = f"{name!r} is missing: {field.metadata['doc'].rstrip('.')}{example}"
+                scope.wrong(message, on_key=True, example=example_of(name, field))
                 wrong = True
         return INVALID if wrong else cls._build({options[key].name: item for key, item in given.items()}, scope)
 
@@ -459,7 +504,7 @@ class Spec:
                 at = scope
                 for key in re.findall(r"\w+", mistake.where.partition(".")[2]):
                     at = at.child(int(key) if key.isdigit() else key)
-                at.wrong(mistake.message)
+                at.wrong(mistake.message, example=mistake.example)
             return INVALID
 
     @classmethod

@@ -79,7 +79,9 @@ class Backpressure(BatchOperator):
             unknown = True
             takers = [other for other in STRATEGIES if key in STRATEGIES[other].options()]
             hint = f"; {', '.join(takers)} takes it" if takers else did_you_mean(key, own)
-            scope.child(key).wrong(f"unknown key {key!r} of strategy {name}{hint}", on_key=True)
+            of_strategy = component.example.partition("\n")[2]
+            message = f"unknown key {key!r} of strategy {name}{hint}"
+            scope.child(key, of_strategy).wrong(message, on_key=True)
         made = component.from_value(options, scope)
         return INVALID if unknown or made is INVALID else cls(made)
 

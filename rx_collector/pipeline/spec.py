@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -18,8 +19,10 @@ from rx_collector.config.options import (
     Scope,
     Spec,
     did_you_mean,
+    example_of,
     option,
 )
+from rx_collector.config.registry import Registry
 from rx_collector.operators import OPERATORS
 from rx_collector.operators.backpressure import Backpressure
 from rx_collector.parsers import FORMATS
@@ -68,14 +71,19 @@ class BranchOptions(Spec):
     on_failure: str = option(Choice(*ON_FAILURE), "What becomes of events that the sink did not take.", "fail")
 
 
-def _unknown(sort: str, key: str, hint: str, scope: Scope) -> None:
-    scope.child(key).wrong(f"unknown {sort} {key!r}{hint}", on_key=True)
+def _unknown(sort: str, key: str, hint: str, scope: Scope, components: Registry[Any]) -> None:
+    near = re.search(r"did you mean '(\w+)'", hint)
+    example = components[near[1]].example if near is not None and near[1] in components else ""
+    scope.child(key, example).wrong(f"unknown {sort} {key!r}{hint}", on_key=True)
 
 
 class OperatorItem(Kind):
     """``{filter: uid > 0}``: one operator by its name."""
 
     wanted = "an operator such as {filter: uid > 0}"
+
+    def example(self) -> str:
+        return "filter: uid > 0"
 
     @staticmethod
     def known() -> set[str]:
@@ -87,6 +95,7 @@ class OperatorItem(Kind):
             return value
         if isinstance(value, Operator):
             return PlacedOperator(value)
+        scope = scope.like(OPERATORS["filter"].example)
         if isinstance(value, str):
             value = {value: None}
             named = scope  # a bare name: a mistake in it is where the name is
@@ -98,14 +107,14 @@ class OperatorItem(Kind):
         unknown = [key for key in value if key not in known]
         for key in unknown:
             hint = f"; write parse: {{format: {key}}}" if key in FORMATS else did_you_mean(key, known)
-            _unknown("operator", key, hint, scope)
+            _unknown("operator", key, hint, scope.like(FORMATS[key].example if key in FORMATS else ""), OPERATORS)
         if unknown:
             return INVALID
         if len(value) != 1:
             keys = ", ".join(value) or "none"
             return scope.wrong(f"one operator is wanted in each item, not {len(value)} ({keys}); begin each with '- '")
         ((name, options),) = value.items()
-        made = OPERATORS[name].from_value(options, named.child(name))
+        made = OPERATORS[name].from_value(options, named.child(name, OPERATORS[name].example))
         return INVALID if made is INVALID else PlacedOperator(made, place_of(scope.child(name)))
 
     def schema(self) -> dict[str, Any]:
@@ -132,9 +141,13 @@ class SinkItem(Kind):
     def __init__(self, *, strategy_needed: bool = True) -> None:
         self._strategy_needed = strategy_needed
 
+    def example(self) -> str:
+        return "{file: out.ndjson, backpressure: {strategy: block}}" if self._strategy_needed else "{file: out.ndjson}"
+
     def convert(self, value: Any, scope: Scope) -> Any:
         if isinstance(value, Branch):
             return value
+        scope = scope.like(SINKS["file"].example if self._strategy_needed else "dead_letter: {file: rejected.ndjson}")
         if isinstance(value, str):
             if value not in SINKS:
                 near = did_you_mean(value, SINKS)
@@ -148,7 +161,10 @@ class SinkItem(Kind):
         for key in names:
             if key not in SINKS:
                 near = did_you_mean(key, {*SINKS, *extra})
-                _unknown("sink", key, near if "did you mean" in near else did_you_mean(key, SINKS), scope)
+                hint = near if "did you mean" in near else did_you_mean(key, SINKS)
+                meant = near[len(", did you mean '") : -len("'?")]
+                beside = scope.like(example_of(meant, extra[meant]) if meant in extra else "")
+                _unknown("sink", key, hint, beside, SINKS)
                 wrong = True
             elif isinstance(value[key], Mapping) and "backpressure" in value[key]:
                 scope.child(key).child("backpressure").wrong(
@@ -167,12 +183,13 @@ class SinkItem(Kind):
                 f"{at} does not say what happens when it is slower than its source: "
                 f"add 'backpressure: {{strategy: …}}' with one of {choices}",
                 on_key=True,
+                example=SINKS[known[0]].example if known else "",
             )
             wrong = True
         options: Any = BranchOptions.from_value({key: item for key, item in value.items() if key in extra}, scope)
         made: Any = INVALID
         for key in known:
-            made = SINKS[key].from_value(value[key], scope.child(key))
+            made = SINKS[key].from_value(value[key], scope.child(key, SINKS[key].example))
         if wrong or INVALID in (options, made):
             return INVALID
         if options.on_failure == "dead_letter" and not self._strategy_needed:
@@ -206,6 +223,9 @@ class PipelineSpec(Spec):
     """One pipeline: where its events come from, what is done with them, where they go."""
 
     name: ClassVar[str] = "pipeline"
+    example: ClassVar[str] = (
+        "pipelines:\n  all:\n    from: [load]\n    sinks:\n      - console: {}\n        backpressure: {strategy: block}"
+    )
 
     sources: tuple[str, ...] = option(
         ListOf(TEXT, single=True, least=1), "The runners and pipelines it reads, merged.", example="[exec]", key="from"
@@ -222,7 +242,7 @@ class PipelineSpec(Spec):
         for index, branch in enumerate(self.sinks):
             if branch.on_failure == "dead_letter" and self.dead_letter is None:
                 scope.child("sinks").child(index).child("on_failure").wrong(
-                    "the pipeline has no 'dead_letter' to send to"
+                    "the pipeline has no 'dead_letter' to send to", example="dead_letter: {file: rejected.ndjson}"
                 )
 
 
@@ -231,6 +251,10 @@ class FileSpec(Spec):
     """A whole file."""
 
     name: ClassVar[str] = ""
+    example: ClassVar[str] = (
+        "runners:\n  load: {command: [vmstat, 1]}\npipelines:\n  all:\n    from: [load]\n"
+        "    sinks:\n      - console: {}\n        backpressure: {strategy: block}"
+    )
 
     title: str | None = option(TEXT, "The name of what this file does; that of the file unless said.", None, key="name")
     description: str | None = option(TEXT, "What it does, for people.", None)

@@ -58,6 +58,7 @@ class StopSpec(Spec):
     """
 
     name: ClassVar[str] = "stop"
+    example: ClassVar[str] = "stop: {signal: SIGINT, grace: 5s}"
     shorthand: ClassVar[str | None] = "signal"
 
     signal: signal.Signals = option(SignalKind(), "The first signal.", signal.SIGTERM)
@@ -78,6 +79,7 @@ class RestartSpec(Spec):
     """
 
     name: ClassVar[str] = "restart"
+    example: ClassVar[str] = "restart: {when: on-failure, backoff: 1s..30s, limit: 5 in 1m}"
     shorthand: ClassVar[str | None] = "when"
 
     when: str = option(Choice("never", "on-failure", "always"), "After which ends it is started again.", "never")
@@ -97,6 +99,7 @@ class EverySpec(Spec):
     """Run the command again and again, at even distances from the first start."""
 
     name: ClassVar[str] = "every"
+    example: ClassVar[str] = "every: {interval: 10s, overlap: skip}"
     shorthand: ClassVar[str | None] = "interval"
 
     interval: float = option(DURATION, "The time from start to start.", example="10s")
@@ -123,6 +126,7 @@ class FramingSpec(Spec):
     """
 
     name: ClassVar[str] = "framing"
+    example: ClassVar[str] = "framing: {by: multiline, start: '^\\d{4}-'}"
     shorthand: ClassVar[str | None] = "by"
 
     by: str = option(
@@ -157,6 +161,7 @@ class StdinSpec(Spec):
     """
 
     name: ClassVar[str] = "stdin"
+    example: ClassVar[str] = "stdin: {file: commands.txt}"
     shorthand: ClassVar[str | None] = "text"
 
     text: str | None = option(TEXT, "A text.", None)
@@ -172,6 +177,7 @@ class ReadySpec(Spec):
     """How it is known that the child is ready: a line that matches. Without this, its first line of output."""
 
     name: ClassVar[str] = "ready"
+    example: ClassVar[str] = "ready: {line: '^Attaching', on: stderr}"
     shorthand: ClassVar[str | None] = "line"
 
     line: re.Pattern[str] = option(
@@ -185,6 +191,7 @@ class LossSpec(Spec):
     """A line with which the tool itself reports that it lost events."""
 
     name: ClassVar[str] = "lost"
+    example: ClassVar[str] = "lost: {line: 'lost (?P<count>\\d+)', on: stderr}"
     shorthand: ClassVar[str | None] = "line"
 
     line: re.Pattern[str] = option(
@@ -200,6 +207,7 @@ class LimitsSpec(Spec):
     """Resource limits of the child, soft and hard (setrlimit(2)); what it starts inherits them."""
 
     name: ClassVar[str] = "limits"
+    example: ClassVar[str] = "limits: {memory: 512MiB, open_files: 1_024}"
 
     cpu: float | None = option(DURATION, "Processor time, in whole seconds; then SIGXCPU, then SIGKILL.", None)
     memory: int | None = option(ResourceKind("size"), "The address space (RLIMIT_AS).", None)
@@ -216,6 +224,7 @@ class RunnerSpec(Spec):
     """The description of a runner. `command` is an argv; no shell is involved unless `shell` is true."""
 
     name: ClassVar[str] = "runner"
+    example: ClassVar[str] = "runners:\n  load: {command: [vmstat, 1], stop: SIGINT}"
 
     command: tuple[str, ...] | str = option(CommandKind(), "The program and its arguments.", example="[vmstat, 1]")
     shell: bool = option(BOOLEAN, "Whether the command is one text for /bin/sh.", False)
