@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import unicodedata
 from collections.abc import Iterable, Iterator
 
 import click
@@ -76,14 +75,14 @@ def _excerpt(source: str, index: int, room: int) -> tuple[str, int]:
     cells = list(map(_cells, pieces))
     at = index - low
     if low == 0 and high == len(source) and sum(cells) < room:
-        return "".join(pieces), sum(cells[:at])
+        return "".join(pieces), _cells("".join(pieces[:at]))
     # What comes before the place tells more than what comes behind, so it gets two thirds of the room.
     start, used = at, sum(cells[at : at + 1])
     while start > 0 and used + cells[start - 1] < room * 2 // 3:
         start -= 1
         used += cells[start]
     left = "…" if low + start > 0 else ""
-    before = len(left) + sum(cells[start:at])
+    before = _cells(left + "".join(pieces[start:at]))
     end = at + 1
     while end < len(pieces) and len(left) + used + cells[end] < room:
         used += cells[end]
@@ -96,6 +95,6 @@ def _cells(text: str) -> int:
     """Give how many columns a text takes on a terminal."""
     if text.isascii():
         return len(text)
-    return sum(
-        0 if unicodedata.combining(one) else 2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text
-    )
+    from rich.cells import cell_len  # needed by those who have such text in a file that is wrong
+
+    return cell_len(text)

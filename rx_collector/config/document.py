@@ -7,6 +7,7 @@ are put in when the structure is settled, so no value can change it.
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from bisect import bisect_right
@@ -191,8 +192,10 @@ def read_document(file: str | os.PathLike[str], environment: Mapping[str, str] |
             return parse_document(data.decode("utf-8"), name, environment)
         except UnicodeDecodeError as error:
             problem = f"the file is not UTF-8 (byte 0x{data[error.start]:02x})"
+            encoding = "UTF-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "LATIN1"
+            example = f"iconv -f {encoding} -t UTF-8 old.yaml >new.yaml"
             document = _empty_document(name, data.decode("utf-8", errors="replace"), environment)
-            document._report(len(data[: error.start].decode("utf-8")), (), problem)
+            document._report(len(data[: error.start].decode("utf-8")), (), problem, example)
             return document
     document = _empty_document(name, "", environment)
     document._report(0, (), problem or _TOO_LARGE)
@@ -377,10 +380,14 @@ def _in_plain_words(error: MarkedYAMLError, document: Document) -> tuple[int, st
     if problem == "could not find expected ':'":
         return start, "a ':' is missing after this key", _KEY
     if problem == "mapping values are not allowed here":
-        return index, "a ':' cannot stand here; put the text in quotes, or mend the indentation", _QUOTED
+        return _missing_colon(document, index) or (
+            index,
+            "a ':' cannot stand here; put the text in quotes, or mend the indentation",
+            _QUOTED,
+        )
     if problem == "sequence entries are not allowed here":
         return index, "a list item cannot stand here; put it on a line of its own", _LISTED
-    if problem == "found unexpected end of stream":
+    if problem in ("found unexpected end of stream", "found unexpected document separator"):
         return start, "this quote is never closed", _QUOTED
     if problem.startswith("found unknown escape character"):
         escape = text[index : index + 1]
@@ -403,22 +410,43 @@ def _in_plain_words(error: MarkedYAMLError, document: Document) -> tuple[int, st
             return index, message, _QUOTED
         if wanted.startswith("expected ',' or"):
             opening = "[" if wanted.endswith("']'") else "{"
+            if token == "<scalar>" and text[:index].rstrip()[-1:] in ("'", '"'):
+                message = f"{found} cannot follow the quote that ends before it; put the whole value in quotes"
+                return index, message, """set: {host: '"web" + name'}"""
             message = f"{wanted[9:]} is wanted here, not {found}; the '{opening}' is in line {line}"
             return index, message, "command: [vmstat, 1]" if opening == "[" else "stop: {signal: SIGINT, grace: 5s}"
         if wanted == "expected the node content":
             return index, f"a value is wanted here, not {found}", _KEY
         wanted = wanted.removeprefix("expected ").strip("'")
         return index, f"wanted here: {_TOKENS.get(wanted, wanted)}; found: {found}", _KEY
+    if problem.startswith("found incompatible YAML document"):
+        return start, "this version of YAML is not known; leave the line out", "%YAML 1.2\n---\nname: audit"
     if problem.startswith("found undefined tag handle"):
         return index, f"unknown tag {problem.rpartition(' ')[2].strip(chr(39))}", _TAGLESS
     return index, " ".join(problem.split()), _KEY
 
 
+def _missing_colon(document: Document, index: int) -> tuple[int, str, str] | None:
+    """Tell whether a ':' is one too many because the line before lacks its own, which makes one text of both."""
+    line, column = document._position(index)
+    before, key = document.lines[line - 2] if line > 1 else "", document.lines[line - 1][: column - 1]
+    depth = len(before) - len(before.lstrip(" "))
+    if not re.fullmatch(r" *[\w.-]+", key) or depth > len(key) - len(key.lstrip(" ")):
+        return None
+    if not re.fullmatch(r" *\w[^:#]*(?::[^\s:#]+)?", before):
+        return None
+    what = "a blank is missing behind the ':' of this key" if ":" in before else "a ':' is missing after this key"
+    return document._starts[line - 2] + depth, what, _KEY
+
+
 # The right form of what mistakes are about.
 _KEY: Final = "name: value"
 _PAIR: Final = 'name: "\\ud83d\\ude00"'
-_ONCE: Final = "env:\n  LANG: C.UTF-8\n  TZ: UTC"
-_ALIAS: Final = "stop: &gently {signal: SIGINT, grace: 5s}\nstop: *gently"
+_ONCE: Final = "runners:\n  load: {command: [vmstat, 1]}\n  disks: {command: [df, -P], every: 1m}"
+_ALIAS: Final = (
+    "runners:\n  load: {command: [vmstat, 1], stop: &gently {signal: SIGINT, grace: 5s}}\n"
+    "  disks: {command: [iostat, 1], stop: *gently}"
+)
 _WHOLE: Final = (
     "runners:\n  load: {command: [vmstat, 1]}\n"
     "pipelines:\n  all: {from: load, sinks: [{console: {}, backpressure: block}]}"
@@ -426,7 +454,8 @@ _WHOLE: Final = (
 _QUOTED: Final = """name: 'load: @home, "quoted", 100%'"""
 _INDENTED: Final = "runners:\n  load:\n    command: [vmstat, 1]\n    stop: SIGINT"
 _LISTED: Final = "operators:\n  - filter: uid > 0\n  - drop: [ppid]"
-_TAGLESS: Final = "command: ['!important', \"10\"]"
+_TAGLESS: Final = "name: '!audit'"
+_TYPED: Final = "skip_lines: 10"
 
 
 # From nodes to values.
@@ -630,7 +659,8 @@ class _Walk:
             self._document._report(index, path, "a key must be a text, not a list or a mapping", _KEY)
         elif target.style is None and target.value == "<<" and not target.tag:
             merge = "YAML 1.2 has no merge key '<<'; write out the keys it would bring"
-            self._document._report(index, path, merge, "backpressure: &often {strategy: block}\nbackpressure: *often")
+            self._document.broken.add(path)  # what it lacks may be what the merge key was to bring
+            self._document._report(index, path, merge, _ALIAS)
         else:
             if problem := _tag_problem(target.tag, _SCALAR_TAGS, "a scalar"):
                 self._document._report(index, path, problem, _TAGLESS)
@@ -687,7 +717,7 @@ class _Walk:
             plain = node.style is None and not tag
             return _resolve(expanded) if plain else expanded, expanded, False
         except ValueError as error:
-            document._report(_content(self._source, node), path, str(error), _TAGLESS)
+            document._report(_content(self._source, node), path, str(error), _TYPED)
             return expanded, expanded, True
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -43,6 +44,7 @@ __all__ = [
     "Unit",
     "did_you_mean",
     "example_of",
+    "nearest",
     "option",
 ]
 
@@ -53,11 +55,21 @@ _MOST_LISTED: Final = 20
 REQUIRED: Final[Any] = dataclasses.MISSING
 
 
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Give the known name that is most like this one, None when none is near.
+
+    >>> nearest("filtr", ["filter", "flatten"]), nearest("x", ["filter"])
+    ('filter', None)
+    """
+    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
+    return near[0] if near else None
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Give ``, did you mean 'filter'?`` for the nearest known name, or the list of all where none is near."""
     names = sorted(known)
-    if near := difflib.get_close_matches(name, names, n=1, cutoff=0.6):
-        return f", did you mean {near[0]!r}?"
+    if (near := nearest(name, names)) is not None:
+        return f", did you mean {near!r}?"
     return f"; known: {', '.join(names)}" if 0 < len(names) <= _MOST_LISTED else ""
 
 
@@ -112,8 +124,8 @@ class Scope:
     ) -> Any:
         """Report a mistake here and give INVALID. `inside` is a line and column within a scalar's text."""
         if self.document is not None:
-            if self.path in self.document.broken:
-                return INVALID  # its value is unknown, and the document has said why
+            if self.broken:
+                return INVALID
             example = example or self.example
             self.mistakes.append(
                 self.document.mistake(self.path, message, on_key=on_key, inside=inside, example=example)
@@ -124,6 +136,11 @@ class Scope:
             at = f" (column {column})" if column else ""
             self.mistakes.append(Mistake(message + at, where.lstrip("."), example=example))
         return INVALID
+
+    @property
+    def broken(self) -> bool:
+        """Whether the value here could not be known; the document has said why."""
+        return self.document is not None and self.path in self.document.broken
 
     def text(self) -> str | None:
         """Give the scalar as it was written, before variables were put in; None for values from Python."""
@@ -167,7 +184,8 @@ class Kind:
         return str(getattr(value, "name", value))
 
     def _wanted(self, value: Any, scope: Scope) -> Any:
-        return scope.wrong(f"{self.wanted} is wanted here, not {plainly(value)}")
+        number = isinstance(value, int | float) and not isinstance(value, bool) and " from " in self.wanted
+        return scope.wrong(f"{self.wanted} is wanted here, not {value if number else plainly(value)}")
 
 
 #: A scalar with a variable in it is only known when it runs, so the schema lets it stand where a number is wanted.
@@ -220,6 +238,10 @@ class _Text(Kind):
         return {"type": ["string", "number", "boolean"]}
 
 
+#: What YAML 1.1 took for booleans.
+_OLD_BOOLEANS: Final = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
+
+
 class _Boolean(Kind):
     wanted = "true or false"
 
@@ -227,7 +249,12 @@ class _Boolean(Kind):
         return "true"
 
     def convert(self, value: Any, scope: Scope) -> Any:
-        return value if isinstance(value, bool) else self._wanted(value, scope)
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value.lower() in _OLD_BOOLEANS:
+            meant = _OLD_BOOLEANS[value.lower()]
+            return scope.wrong(f"{self.wanted} is wanted here, not a text; write {meant} for {value!r}")
+        return self._wanted(value, scope)
 
     def schema(self) -> dict[str, Any]:
         return {"anyOf": [{"type": "boolean"}, _VARIABLE_SCHEMA]}
@@ -317,7 +344,10 @@ class Choice(Kind):
         if isinstance(value, str) and value in self.names:
             return value
         if isinstance(value, str):
-            return scope.wrong(f"unknown choice {value!r}{did_you_mean(value, self.names)}")
+            near, key = nearest(value, self.names), scope.path[-1] if scope.path else ""
+            # Where the example is this choice alone, it is the choice that was meant.
+            example = f"{key}: {near}" if near and scope.example.partition(": ")[2] in self.names else ""
+            return scope.wrong(f"unknown choice {value!r}{did_you_mean(value, self.names)}", example=example)
         return self._wanted(value, scope)
 
     def schema(self) -> dict[str, Any]:
@@ -360,6 +390,9 @@ class MappingOf(Kind):
         self.kind = kind
         self.least = least
         self.wanted = f"a mapping (each value {kind.wanted})"
+
+    def example(self) -> str:
+        return ""
 
     def convert(self, value: Any, scope: Scope) -> Any:
         if not isinstance(value, Mapping):
@@ -418,7 +451,13 @@ def option(kind: Kind, doc: str, default: Any = REQUIRED, *, example: str = "", 
 
 def example_of(name: str, field: dataclasses.Field[Any]) -> str:
     """Give an option as it is written in YAML with a right value; nothing where none is known."""
-    value = field.metadata["example"] or field.metadata["kind"].example()
+    kind, default = field.metadata["kind"], field.default
+    value = field.metadata["example"]
+    if not value and default and isinstance(default, bool | int | float | str):
+        value = kind.write(default)
+        if isinstance(default, str) and not re.fullmatch(r"[A-Za-z][\w.-]*", value):
+            value = json.dumps(value, ensure_ascii=False)
+    value = value or kind.example()
     return f"{name}: {value}" if value else ""
 
 
@@ -479,7 +518,9 @@ class Spec:
         wrong = False
         for key, item in value.items():
             if key not in options:
-                scope.child(key).wrong(f"unknown key {key!r}{did_you_mean(key, options)}", on_key=True)
+                near = nearest(key, options)
+                at = scope.child(key, example_of(near, options[near]) if near is not None else "")
+                at.wrong(f"unknown key {key!r}{did_you_mean(key, options)}", on_key=True)
                 wrong = True
                 continue
             if item is None and options[key].default is None:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from rx_collector.backpressure.boundary import Boundary
 from rx_collector.backpressure.consumer import Consumer
 from rx_collector.backpressure.strategy import STRATEGIES, Strategy
-from rx_collector.config.options import INVALID, REQUIRED, Kind, Scope, did_you_mean, option, plainly
+from rx_collector.config.options import INVALID, REQUIRED, Kind, Scope, did_you_mean, nearest, option, plainly
 from rx_collector.dead_letter import dead_letter
 from rx_collector.event import Event
 from rx_collector.ledger import Node
@@ -31,7 +31,9 @@ class _StrategyKind(Kind):
         if not isinstance(value, str):
             return scope.wrong(f"{self.wanted} is wanted here, not {plainly(value)}")
         if (component := STRATEGIES.get(value)) is None:
-            return scope.wrong(f"unknown choice {value!r}{did_you_mean(value, STRATEGIES)}")
+            near = nearest(value, STRATEGIES)
+            example = STRATEGIES[near].example.partition("\n")[2] if near is not None else ""
+            return scope.wrong(f"unknown choice {value!r}{did_you_mean(value, STRATEGIES)}", example=example)
         return component.from_value({}, scope)
 
     def schema(self) -> dict[str, Any]:

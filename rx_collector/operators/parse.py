@@ -20,6 +20,7 @@ from rx_collector.config.options import (
     Spec,
     did_you_mean,
     example_of,
+    nearest,
     option,
     plainly,
 )
@@ -108,7 +109,9 @@ class _FormatKind(Kind):
         if not isinstance(value, str):
             return scope.wrong(f"{self.wanted} is wanted here, not {plainly(value)}")
         if (component := FORMATS.get(value)) is None:
-            return scope.wrong(f"unknown format {value!r}{did_you_mean(value, FORMATS)}")
+            near = nearest(value, FORMATS)
+            example = FORMATS[near].example if near is not None else ""
+            return scope.wrong(f"unknown format {value!r}{did_you_mean(value, FORMATS)}", example=example)
         return component.from_value({}, scope)
 
     def schema(self) -> dict[str, Any]:

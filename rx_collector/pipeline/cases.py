@@ -47,12 +47,13 @@ class TestSpec(Spec):
     def from_value(cls, value: Any, scope: Scope) -> Any:
         found = len(scope.mistakes)
         if isinstance(value, Mapping) and isinstance(value.get("marbles"), Mapping):
-            value = with_marbles(value, scope)
+            value = with_marbles(value, scope.like(_MARBLES))
         made = super().from_value(value, scope)
         return INVALID if made is INVALID or len(scope.mistakes) > found else replace(made, place=place_of(scope))
 
 
 # The right form of what mistakes are about.
+_MARBLES: Final = "marbles: {a: '{\"uid\": 1000}', b: {uid: 1000}}\ngiven: {exec: --a-|}\nexpect: {audit: --b}"
 _LEDGER: Final = "ledger: {audit: {delivered: 1, filtered: 1}, exec: {lines: 2, starts: 1}}"
 _LETTERS: Final = (
     "pipelines:\n  audit:\n    from: [exec]\n    sinks:\n      - file: audit.ndjson\n        backpressure: block\n"

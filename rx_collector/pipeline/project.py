@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
-from rx_collector.config.options import INVALID, Scope, did_you_mean
+from rx_collector.config.options import INVALID, Scope, did_you_mean, nearest
 from rx_collector.errors import ConfigError, Mistake
 from rx_collector.ledger import Report
 from rx_collector.pipeline.cases import TestSpec, check_names
@@ -200,9 +200,10 @@ def _check_sources(document: Document) -> list[Mistake]:
                 continue
             if source not in runners and source not in pipelines:
                 known = did_you_mean(source, [*runners, *pipelines, *(lifecycles if "." in source else ())])
-                first = json.dumps(next(iter(runners), "load"), ensure_ascii=False)
+                meant = nearest(source, [*runners, *pipelines, *lifecycles]) or next(iter(runners), "load")
+                plain = meant if meant.replace("_", "a").replace(".", "a").isalnum() else json.dumps(meant)
                 problem = f"no runner or pipeline {source!r}{known}"
-                mistakes.append(document.mistake(at, problem, example=f"from: [{first}]"))
+                mistakes.append(document.mistake(at, problem, example=f"from: [{plain}]"))
             elif source in feeds[name]:
                 mistakes.append(document.mistake(at, f"{source!r} is named twice", example=_FROM))
             else:

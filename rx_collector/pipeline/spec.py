@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -20,9 +19,9 @@ from rx_collector.config.options import (
     Spec,
     did_you_mean,
     example_of,
+    nearest,
     option,
 )
-from rx_collector.config.registry import Registry
 from rx_collector.operators import OPERATORS
 from rx_collector.operators.backpressure import Backpressure
 from rx_collector.parsers import FORMATS
@@ -71,9 +70,7 @@ class BranchOptions(Spec):
     on_failure: str = option(Choice(*ON_FAILURE), "What becomes of events that the sink did not take.", "fail")
 
 
-def _unknown(sort: str, key: str, hint: str, scope: Scope, components: Registry[Any]) -> None:
-    near = re.search(r"did you mean '(\w+)'", hint)
-    example = components[near[1]].example if near is not None and near[1] in components else ""
+def _unknown(sort: str, key: str, hint: str, scope: Scope, example: str = "") -> None:
     scope.child(key, example).wrong(f"unknown {sort} {key!r}{hint}", on_key=True)
 
 
@@ -106,8 +103,14 @@ class OperatorItem(Kind):
         known = self.known()
         unknown = [key for key in value if key not in known]
         for key in unknown:
-            hint = f"; write parse: {{format: {key}}}" if key in FORMATS else did_you_mean(key, known)
-            _unknown("operator", key, hint, scope.like(FORMATS[key].example if key in FORMATS else ""), OPERATORS)
+            near = nearest(key, known)
+            if key in FORMATS:
+                hint, example = f"; write parse: {{format: {key}}}", FORMATS[key].example
+            elif near is not None:
+                hint, example = did_you_mean(key, known), OPERATORS[near].example
+            else:
+                hint, example = "; 'rx-collector list' shows what there is", ""
+            _unknown("operator", key, hint, scope, example)
         if unknown:
             return INVALID
         if len(value) != 1:
@@ -153,6 +156,8 @@ class SinkItem(Kind):
                 near = did_you_mean(value, SINKS)
                 return scope.wrong(f"unknown sink {value!r}{near}; a file is written {{file: {value}}}")
             value = {value: None}
+        if value is None and scope.text() == "null":
+            return scope.wrong("a sink is wanted here, not nothing; the sink 'null' is written with a colon, null:")
         if not isinstance(value, Mapping):
             return self._wanted(value, scope)
         extra = BranchOptions.options()
@@ -160,11 +165,13 @@ class SinkItem(Kind):
         wrong = False
         for key in names:
             if key not in SINKS:
-                near = did_you_mean(key, {*SINKS, *extra})
-                hint = near if "did you mean" in near else did_you_mean(key, SINKS)
-                meant = near[len(", did you mean '") : -len("'?")]
-                beside = scope.like(example_of(meant, extra[meant]) if meant in extra else "")
-                _unknown("sink", key, hint, beside, SINKS)
+                meant, example = nearest(key, {*SINKS, *extra}), ""
+                if meant in extra:
+                    example = example_of(meant, extra[meant])
+                elif meant is not None and self._strategy_needed:
+                    example = SINKS[meant].example
+                hint = did_you_mean(key, SINKS if meant is None else [meant])
+                _unknown("sink", key, hint, scope, example)
                 wrong = True
             elif isinstance(value[key], Mapping) and "backpressure" in value[key]:
                 scope.child(key).child("backpressure").wrong(
@@ -176,7 +183,8 @@ class SinkItem(Kind):
             what = "no sink is named" if not known else f"{len(known)} sinks are named ({', '.join(known)})"
             scope.wrong(f"{what}; one is wanted in each item, one of {', '.join(SINKS)}")
             wrong = True
-        if self._strategy_needed and value.get("backpressure") is None and not wrong:
+        unsaid = value.get("backpressure") is None and not scope.child("backpressure").broken
+        if self._strategy_needed and unsaid and not wrong:
             choices = ", ".join(STRATEGIES)
             at = known[0] if known else "sink"
             scope.wrong(
@@ -256,9 +264,15 @@ class FileSpec(Spec):
         "    sinks:\n      - console: {}\n        backpressure: {strategy: block}"
     )
 
-    title: str | None = option(TEXT, "The name of what this file does; that of the file unless said.", None, key="name")
-    description: str | None = option(TEXT, "What it does, for people.", None)
-    secrets: tuple[str, ...] = option(ListOf(TEXT), "Variables whose values are never shown.", ())
+    title: str | None = option(
+        TEXT, "The name of what this file does; that of the file unless said.", None, example="audit", key="name"
+    )
+    description: str | None = option(
+        TEXT, "What it does, for people.", None, example="'Programs started on this host.'"
+    )
+    secrets: tuple[str, ...] = option(
+        ListOf(TEXT), "Variables whose values are never shown.", (), example="[DATABASE_URL, PIN]"
+    )
     runners: Mapping[str, RunnerSpec] = option(
         MappingOf(Nested(RunnerSpec), least=1), "The programs to start, by name."
     )

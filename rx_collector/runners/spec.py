@@ -148,7 +148,7 @@ class FramingSpec(Spec):
         if self.by != "multiline" and self.start is not None:
             scope.child("start").wrong("'start' goes with 'by: multiline'")
         if self.size not in (1, 2, 4, 8):
-            scope.child("size").wrong("the number has 1, 2, 4 or 8 bytes")
+            scope.child("size").wrong("the number has 1, 2, 4 or 8 bytes", example="framing: {by: length, size: 4}")
         if self.most_lines == 0:
             scope.child("most_lines").wrong("a record has at least one line")
 
@@ -230,14 +230,17 @@ class RunnerSpec(Spec):
     shell: bool = option(BOOLEAN, "Whether the command is one text for /bin/sh.", False)
     cwd: str | None = option(PATH, "The working directory; that of the file unless said.", None)
     env: Mapping[str, str | None] | None = option(
-        EnvironmentKind(), "Variables added to the collector's own, or put in their place; null removes one.", None
+        EnvironmentKind(),
+        "Variables added to the collector's own, or put in their place; null removes one.",
+        None,
+        example="{LC_ALL: C.UTF-8, DEBUG: null}",
     )
     clear_env: bool = option(BOOLEAN, "Whether the child sees the variables of 'env' alone.", False)
     stdin: StdinSpec | None = option(Nested(StdinSpec), "What the child reads; nothing unless said.", None)
     user: str | int | None = option(AccountKind(), "The user it runs as (needs root); its groups come along.", None)
     group: str | int | None = option(AccountKind(), "The group it runs as; that of the user unless said.", None)
     umask: int | None = option(UmaskKind(), "Its umask; the collector's unless said.", None)
-    nice: int | None = option(NiceKind(), "Its scheduling priority.", None)
+    nice: int | None = option(NiceKind(), "Its scheduling priority.", None, example="10")
     limits: LimitsSpec | None = option(Nested(LimitsSpec), "Its resource limits.", None)
     stop: StopSpec = option(Nested(StopSpec), "How the child is asked to end.", StopSpec())
     linger: float = option(
@@ -276,19 +279,21 @@ class RunnerSpec(Spec):
 
     def check(self, scope: Scope) -> None:
         if self.shell and not isinstance(self.command, str):
-            scope.child("command").wrong("with 'shell: true' the command is one text, not a list")
+            problem = "with 'shell: true' the command is one text, not a list"
+            scope.child("command").wrong(problem, example="command: vmstat 1 | head\nshell: true")
         if not self.shell and isinstance(self.command, str):
             scope.child("command").wrong("a list of arguments is wanted here, not a text; a text needs 'shell: true'")
         if self.framing.by == "length" and self.encoding != "utf-8":
             scope.child("encoding").wrong("records that say their length are read as UTF-8; its numbers are no text")
         if self.max_line == 0:
-            scope.child("max_line").wrong("a line needs at least one byte")
+            scope.child("max_line").wrong("a line needs at least one byte", example="max_line: 1MiB")
         for name in ("timeout", "start_timeout", "idle_timeout"):
             if getattr(self, name) is not None and getattr(self, name) <= 0:
-                scope.child(name).wrong("the time-out must be longer than nothing")
+                scope.child(name).wrong("the time-out must be longer than nothing", example=f"{name}: 30s")
         if self.every is not None and self.restart.when != "never":
             scope.child("every").wrong(
-                "a command that is run every so often is started again anyway; leave 'restart' out"
+                "a command that is run every so often is started again anyway; leave 'restart' out",
+                example="runners:\n  disks: {command: [df, -P], every: 1m}",
             )
 
     def argv(self) -> list[str]:
