@@ -129,7 +129,8 @@ class Document:
 
     def _mistake_at(self, position: tuple[int, int], path: Path, message: str, example: str = "") -> Mistake:
         source = self._source_of(position[0])
-        return Mistake(self.variables.redact(message), where(path), self.file, *position, source, example)
+        message = _on_one_line(self.variables.redact(message))
+        return Mistake(message, where(path), self.file, *position, source, example)
 
     def _source_of(self, line: int) -> str | None:
         """Give a line as it may be shown: none that holds, by itself, the value of a secret."""
@@ -165,6 +166,13 @@ def where(path: Path) -> str:
     return written
 
 
+def _on_one_line(text: str) -> str:
+    """Give a text with escapes for what would break the line or drive a terminal; names in a file can hold anything."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
 def read_document(file: str | os.PathLike[str], environment: Mapping[str, str] | None = None) -> Document:
     """Read a YAML file. What is wrong with the file or in it is in the document's `mistakes`; nothing is raised.
 
@@ -176,7 +184,7 @@ def read_document(file: str | os.PathLike[str], environment: Mapping[str, str] |
     try:
         with open(name, "rb") as stream:
             # One more than is allowed, so that an endless file such as /dev/zero ends here too.
-            data = stream.read(_MOST_BYTES + 1)
+            data = stream.read(_MOST_BYTES + 1).removeprefix(codecs.BOM_UTF8)
     except FileNotFoundError:
         problem = "no such file"
     except IsADirectoryError:

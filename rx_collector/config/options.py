@@ -46,6 +46,7 @@ __all__ = [
     "example_of",
     "nearest",
     "option",
+    "schema_of",
 ]
 
 #: What a kind gives back after it has reported a mistake.
@@ -297,7 +298,8 @@ class _DurationRange(Kind):
         return bounds
 
     def schema(self) -> dict[str, Any]:
-        return {"type": ["string", "number"]}
+        pair = {"type": "array", "items": DURATION.schema(), "minItems": 2, "maxItems": 2}
+        return {"anyOf": [*_written("number", rf"{_A_DURATION}(\.\.\s*{_A_DURATION})?")["anyOf"], pair]}
 
     def write(self, value: Any) -> str:
         return "..".join(map(format_duration, value)) if value is not None else super().write(value)
@@ -306,10 +308,22 @@ class _DurationRange(Kind):
 TEXT: Final = _Text()
 BOOLEAN: Final = _Boolean()
 PATH: Final = _FilePath()
-DURATION: Final = Unit("a duration such as 5s", parse_duration, {"type": ["string", "number"]}, format_duration)
+
+
+def _written(type_: str, pattern: str) -> dict[str, Any]:
+    """Give the JSON Schema of a number that is not negative, or a text of this form."""
+    text = {"type": "string", "pattern": rf"^\s*{pattern}\s*$|\$\{{"}
+    return {"anyOf": [{"type": type_, "minimum": 0}, text]}
+
+
+_PART: Final = r"\d[\d_]*(\.\d+)?\s*"
+_A_DURATION: Final = rf"({_PART}(ns|us|µs|ms|s|m|h|d)\s*)+"
+_A_COUNT: Final = r"\d+(_\d+)*"
+DURATION: Final = Unit("a duration such as 5s", parse_duration, _written("number", _A_DURATION), format_duration)
 DURATION_RANGE: Final = _DurationRange()
-SIZE: Final = Unit("a size such as 64KiB", parse_size, {"type": ["string", "integer"]}, format_size)
-COUNT: Final = Unit("a count such as 10_000", parse_count, {"type": ["string", "integer"]}, "{:_}".format)
+_A_SIZE: Final = rf"({_PART}([kKMGT]?B|[KMGT]iB)|{_A_COUNT})"
+SIZE: Final = Unit("a size such as 64KiB", parse_size, _written("integer", _A_SIZE), format_size)
+COUNT: Final = Unit("a count such as 10_000", parse_count, _written("integer", _A_COUNT), "{:_}".format)
 
 
 class _Rate(Kind):
@@ -461,6 +475,14 @@ def example_of(name: str, field: dataclasses.Field[Any]) -> str:
     return f"{name}: {value}" if value else ""
 
 
+def schema_of(field: dataclasses.Field[Any]) -> dict[str, Any]:
+    """Give the JSON Schema of an option; null means that it is not given, where that is its default."""
+    schema = field.metadata["kind"].schema()
+    if field.default is None:
+        schema = {"anyOf": [schema, {"type": "null"}]}
+    return {**schema, "description": field.metadata["doc"]}
+
+
 @dataclasses.dataclass(frozen=True)
 class Spec:
     """The base of everything that can be described in YAML or Python.
@@ -557,7 +579,7 @@ class Spec:
             return {**options[short].metadata["kind"].schema(), "description": options[short].metadata["doc"]}
         properties = {}
         for name, field in options.items():
-            properties[name] = {**field.metadata["kind"].schema(), "description": field.metadata["doc"]}
+            properties[name] = schema_of(field)
             if field.default is not REQUIRED and isinstance(field.default, bool | int | float | str):
                 properties[name]["default"] = field.default
         long: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}

@@ -10,7 +10,17 @@ from typing import Any, ClassVar
 from rx_collector.backpressure.boundary import Boundary
 from rx_collector.backpressure.consumer import Consumer
 from rx_collector.backpressure.strategy import STRATEGIES, Strategy
-from rx_collector.config.options import INVALID, REQUIRED, Kind, Scope, did_you_mean, nearest, option, plainly
+from rx_collector.config.options import (
+    INVALID,
+    REQUIRED,
+    Kind,
+    Scope,
+    did_you_mean,
+    nearest,
+    option,
+    plainly,
+    schema_of,
+)
 from rx_collector.dead_letter import dead_letter
 from rx_collector.event import Event
 from rx_collector.ledger import Node
@@ -96,10 +106,7 @@ class Backpressure(BatchOperator):
             required = [key for key, field in component.options().items() if field.default is REQUIRED]
             if not required:
                 bare.append(name)
-            own = {
-                key: {**field.metadata["kind"].schema(), "description": field.metadata["doc"]}
-                for key, field in component.options().items()
-            }
+            own = {key: schema_of(field) for key, field in component.options().items()}
             forms.append(
                 {
                     "type": "object",

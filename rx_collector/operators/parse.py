@@ -23,6 +23,7 @@ from rx_collector.config.options import (
     nearest,
     option,
     plainly,
+    schema_of,
 )
 from rx_collector.errors import ParseError
 from rx_collector.event import Event
@@ -178,17 +179,10 @@ class Parse(Stage):
 
     @classmethod
     def schema(cls) -> dict[str, Any]:
-        general = {
-            name: {**field.metadata["kind"].schema(), "description": field.metadata["doc"]}
-            for name, field in cls.options().items()
-            if name != "format"
-        }
+        general = {name: schema_of(field) for name, field in cls.options().items() if name != "format"}
         forms: list[dict[str, Any]] = [{"enum": [name for name in FORMATS if not _required(FORMATS[name])]}]
         for name in FORMATS:
-            own = {
-                key: {**field.metadata["kind"].schema(), "description": field.metadata["doc"]}
-                for key, field in FORMATS[name].options().items()
-            }
+            own = {key: schema_of(field) for key, field in FORMATS[name].options().items()}
             forms.append(
                 {
                     "type": "object",

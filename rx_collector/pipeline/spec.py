@@ -21,6 +21,7 @@ from rx_collector.config.options import (
     example_of,
     nearest,
     option,
+    schema_of,
 )
 from rx_collector.operators import OPERATORS
 from rx_collector.operators.backpressure import Backpressure
@@ -209,10 +210,7 @@ class SinkItem(Kind):
     def schema(self) -> dict[str, Any]:
         forms = []
         for name in SINKS:
-            beside = {
-                key: {**field.metadata["kind"].schema(), "description": field.metadata["doc"]}
-                for key, field in BranchOptions.options().items()
-            }
+            beside = {key: schema_of(field) for key, field in BranchOptions.options().items()}
             properties = {name: SINKS[name].schema(), **beside}
             forms.append(
                 {
