@@ -10,6 +10,7 @@ import click
 from rx_collector._version import __version__
 from rx_collector.cli.catalogue import describe, list_, schema
 from rx_collector.cli.explain import explain
+from rx_collector.cli.init import init
 from rx_collector.cli.mistakes import show_mistakes
 from rx_collector.cli.run import run
 from rx_collector.cli.test import test
@@ -25,6 +26,7 @@ def cli() -> None:
     """Start programs that print what they observe, and carry every event to where it is wanted, or say why not.
 
     \b
+    rx-collector init -- COMMAND write a file to begin with, for what a command prints
     rx-collector run FILE        run a pipeline; prints a balance sheet of its events at the end
     rx-collector validate FILE   find every mistake in a file
     rx-collector test FILE       run the tests in a file; starts no program
@@ -32,7 +34,7 @@ def cli() -> None:
     """
 
 
-for command in (run, validate, test, explain, list_, describe, schema):
+for command in (init, run, validate, test, explain, list_, describe, schema):
     cli.add_command(command)
 
 

@@ -24,7 +24,7 @@ from rx_collector.sinks import SINKS
 from rx_collector.sinks.retry import Retry
 from rx_collector.stream.operator import OPERATORS
 
-__all__ = ["describe", "list_", "schema"]
+__all__ = ["describe", "list_", "schema", "schema_text"]
 
 
 def _components() -> dict[str, dict[str, Any]]:
@@ -140,10 +140,15 @@ def _expressions() -> Iterator[str]:
 @click.command()
 def schema() -> int:
     """Print the JSON Schema of a file, for editors."""
+    click.echo(schema_text())
+    return 0
+
+
+def schema_text() -> str:
+    """Give the JSON Schema of a file as text."""
     whole = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "rx_collector",
         **FileSpec.schema(),
     }
-    click.echo(json.dumps(whole, indent=1))
-    return 0
+    return json.dumps(whole, indent=1)

@@ -184,7 +184,7 @@ def read_document(file: str | os.PathLike[str], environment: Mapping[str, str] |
     try:
         with open(name, "rb") as stream:
             # One more than is allowed, so that an endless file such as /dev/zero ends here too.
-            data = stream.read(_MOST_BYTES + 1).removeprefix(codecs.BOM_UTF8)
+            data = stream.read(_MOST_BYTES + 1)
     except FileNotFoundError:
         problem = "no such file"
     except IsADirectoryError:
@@ -202,8 +202,10 @@ def read_document(file: str | os.PathLike[str], environment: Mapping[str, str] |
             problem = f"the file is not UTF-8 (byte 0x{data[error.start]:02x})"
             encoding = "UTF-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "LATIN1"
             example = f"iconv -f {encoding} -t UTF-8 old.yaml >new.yaml"
-            document = _empty_document(name, data.decode("utf-8", errors="replace"), environment)
-            document._report(len(data[: error.start].decode("utf-8")), (), problem, example)
+            # What cannot be read is shown as U+FFFD, behind what can; a byte order mark is no column.
+            document = _empty_document(name, data.decode("utf-8", errors="replace").removeprefix("\ufeff"), environment)
+            before = data[: error.start].decode("utf-8").removeprefix("\ufeff")
+            document._report(len(before), (), problem, example)
             return document
     document = _empty_document(name, "", environment)
     document._report(0, (), problem or _TOO_LARGE)

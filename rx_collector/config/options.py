@@ -528,7 +528,7 @@ class Spec:
         scope = scope.like(cls.example)
         if short is not None and (cls.shorthand_only or not isinstance(value, Mapping)):
             if value is None and options[short].default is not REQUIRED:
-                return cls()
+                return cls._build({}, scope)
             # The value itself stands for the option, so a mistake in it is where the value is.
             converted = options[short].metadata["kind"].convert(value, scope)
             return INVALID if converted is INVALID else cls._build({options[short].name: converted}, scope)

@@ -150,6 +150,8 @@ def test_a_file_with_mistakes_put_in(file: Path, data: bytes) -> None:
 
 @settings(derandomize=True, deadline=None, max_examples=200)
 @given(data=st.binary() | st.lists(st.sampled_from(TOKENS)).map(b"".join) | st.text().map(str.encode))
+@example(data=b"\xef\xbb\xbf\x80")
+@example(data=b"\xef\xbb\xbf\xef\xbb\xbf")
 @example(data=b"runners: &a [*a]\npipelines: *a\n")
 @example(
     data=b"runners: []\npipelines: {a: [], b: 1, c: {from: [[]], sinks: {a: b}, dead_letter: []}}\ntests: {a: b}\n"

@@ -40,7 +40,7 @@ NOT_REFUSED = {
         test_marbles_of_long_names
         """,
     "what options mean together": """
-        aggregate_named_like_its_key backpressure_conflate_without_merge buffer_without_bound
+        aggregate_named_like_its_key backpressure_conflate_without_merge buffer_without_bound buffer_of_null
         dead_letter_of_the_dead_letter on_failure_without_dead_letter parse_columns_and_widths
         parse_columns_without_names parse_csv_without_columns parse_time_clock_of_a_text pipeline_without_sink
         redact_hash_without_salt runner_command_as_a_text runner_framing_multiline_without_start
