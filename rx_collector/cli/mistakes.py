@@ -59,7 +59,7 @@ def mistake_lines(mistakes: Iterable[Mistake], width: int, *, styled: bool = Fal
 
 
 def _example(example: str, title: str) -> Iterator[str]:
-    lines = example.splitlines()
+    lines = [legible(line) for line in example.split("\n")]
     if len(lines) == 1:
         yield f"{_INDENT}{title} {lines[0]}"
         return

@@ -83,7 +83,7 @@ def check_names(document: Document) -> list[Mistake]:
         if isinstance(name, str) and names.setdefault(name, index) != index:
             first = document.places[("tests", names[name])].line
             problem = f"the test in line {first} has this name, too"
-            mistakes.append(document.mistake((*path, "name"), problem, example=f"name: {name}, once more"))
+            mistakes.append(document.mistake((*path, "name"), problem, example="name: 'what only this one shows'"))
         for key in _mapping(test.get("given")):
             check((*path, "given", key), "runner", runners)
         expect = _mapping(test.get("expect"))
