@@ -6,7 +6,7 @@ Everything raised on purpose is an `RxCollectorError`; anything else that escape
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = [
     "BackpressureError",
@@ -28,7 +28,8 @@ class Mistake:
     """One thing that is wrong in a description, and where.
 
     `where` is a dotted path (``pipelines.audit.operators[0].filter``). `file` is None for descriptions made in Python.
-    `line` and `column` count from 1; 0 means unknown.
+    `line` and `column` count from 1; 0 means unknown. `source` is that line of the file (None where it is unknown or holds
+    a secret) and `example` the right form of what is meant there, as YAML; both are for eyes, and not in ``str()``.
     """
 
     message: str
@@ -36,6 +37,8 @@ class Mistake:
     file: str | None = None
     line: int = 0
     column: int = 0
+    source: str | None = field(default=None, repr=False, compare=False)
+    example: str = field(default="", repr=False, compare=False)
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}: " if self.file is not None else ""

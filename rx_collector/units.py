@@ -30,6 +30,7 @@ _COUNT = re.compile(r"\d+(?:_\d+)*")
 
 
 _LONGEST = 100 * 365.25 * 86_400
+_LARGEST = 2**63
 
 
 def parse_duration(value: object) -> float:
@@ -58,6 +59,13 @@ def parse_duration(value: object) -> float:
     raise ValueError(f"{text!r} is not a duration; write 250ms, 5s, 1m or 1h30m")
 
 
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"an integer of {len(text):,} digits is too long") from None
+
+
 def parse_size(value: object) -> int:
     """Give the bytes of ``64KiB`` (1,024 each) or ``100MB`` (1,000,000 each); a plain int is bytes already.
 
@@ -70,9 +78,12 @@ def parse_size(value: object) -> int:
         return value
     if isinstance(value, str):
         if match := _SIZE.fullmatch(value.strip()):
-            return round(float(match[1].replace("_", "")) * _BYTES[match[2]])
+            size = float(match[1].replace("_", "")) * _BYTES[match[2]]
+            if size > _LARGEST:
+                raise ValueError("a size cannot be larger than 8 EiB")
+            return round(size)
         if _COUNT.fullmatch(value.strip()):
-            return int(value)
+            return _whole(value)
     raise ValueError(f"{str(value)!r} is not a size; write 64KiB or 100MB")
 
 
@@ -87,7 +98,7 @@ def parse_count(value: object) -> int:
             raise ValueError("a count cannot be negative")
         return value
     if isinstance(value, str) and _COUNT.fullmatch(value.strip()):
-        return int(value)
+        return _whole(value)
     raise ValueError(f"{str(value)!r} is not a count; write a whole number such as 10_000")
 
 

@@ -72,12 +72,15 @@ class Waker:
         self.close()
 
     def close(self) -> None:
-        """Release it; once is enough."""
+        """Release it, but for what `for_signals` gave; once is enough."""
         with self._lock:
             descriptor, self._descriptor = self._descriptor, -1
-            signals, self._signals = self._signals, (-1, -1)
-            for one in (descriptor, *signals):
-                if one >= 0:
-                    os.close(one)
+            if descriptor >= 0:
+                os.close(descriptor)
 
-    __del__ = close
+    def __del__(self) -> None:
+        """Release all; what signals write to only now, for they may be told to write there until the very end."""
+        self.close()
+        for descriptor in self._signals:
+            if descriptor >= 0:
+                os.close(descriptor)

@@ -11,6 +11,8 @@ from rx_collector._version import __version__
 from rx_collector.cli.catalogue import describe, list_, schema
 from rx_collector.cli.explain import explain
 from rx_collector.cli.graph import graph
+from rx_collector.cli.init import init
+from rx_collector.cli.mistakes import show_mistakes
 from rx_collector.cli.run import run
 from rx_collector.cli.test import test
 from rx_collector.cli.validate import validate
@@ -25,6 +27,7 @@ def cli() -> None:
     """Start programs that print what they observe, and carry every event to where it is wanted, or say why not.
 
     \b
+    rx-collector init -- COMMAND write a file to begin with, for what a command prints
     rx-collector run FILE        run a pipeline; prints a balance sheet of its events at the end
     rx-collector validate FILE   find every mistake in a file
     rx-collector test FILE       run the tests in a file; starts no program
@@ -33,7 +36,7 @@ def cli() -> None:
     """
 
 
-for command in (run, validate, test, explain, graph, list_, describe, schema):
+for command in (init, run, validate, test, explain, graph, list_, describe, schema):
     cli.add_command(command)
 
 
@@ -52,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo(f"{path}: {' '.join(error.format_message().split())}", err=True)
         code = 2
     except ConfigError as error:
-        click.echo(str(error), err=True)
+        show_mistakes(error)
         code = 2
     except RxCollectorError as error:
         click.echo(f"rx-collector: {error}", err=True)

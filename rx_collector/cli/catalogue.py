@@ -25,7 +25,7 @@ from rx_collector.sinks import SINKS
 from rx_collector.sinks.retry import Retry
 from rx_collector.stream.operator import OPERATORS
 
-__all__ = ["describe", "list_", "schema"]
+__all__ = ["describe", "list_", "schema", "schema_text"]
 
 
 def _components() -> dict[str, dict[str, Any]]:
@@ -104,7 +104,8 @@ def _describe(sort: str, name: str, component: Any) -> Iterator[str]:
         yield ""
         yield "Example:"
         lines = component.example.splitlines()
-        yield from (f"    {'- ' if index == 0 else '  '}{line}" for index, line in enumerate(lines))
+        first, rest = ("- ", "  ") if sort in _TITLES else ("", "")
+        yield from (f"    {first if index == 0 else rest}{line}" for index, line in enumerate(lines))
 
 
 def _options(component: type[Spec], width: int, indent: str) -> Iterator[str]:
@@ -174,10 +175,15 @@ def _callable(name: str, declared: Function | Method, width: int) -> Iterator[st
 @click.command()
 def schema() -> int:
     """Print the JSON Schema of a file, for editors."""
+    click.echo(schema_text())
+    return 0
+
+
+def schema_text() -> str:
+    """Give the JSON Schema of a file as text."""
     whole = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "rx_collector",
         **FileSpec.schema(),
     }
-    click.echo(json.dumps(whole, indent=1))
-    return 0
+    return json.dumps(whole, indent=1)

@@ -24,7 +24,7 @@ from rx_collector.units import parse_count, parse_duration
 if TYPE_CHECKING:
     from loguru import Message
 
-__all__ = ["run"]
+__all__ = ["DURATION", "run", "stop_on_signals"]
 
 
 class _Duration(click.ParamType):  # type: ignore[type-arg,unused-ignore]
@@ -50,13 +50,17 @@ class _Count(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return count
 
 
+#: A duration on the command line.
+DURATION = _Duration()
+
+
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--duration", type=_Duration(), help="Stop after this long (10s, 5m).")
+@click.option("--duration", type=DURATION, help="Stop after this long (10s, 5m).")
 @click.option("--max-events", type=_Count(), help="Stop when so many events have reached the sinks.")
 @click.option("--report", type=click.Path(dir_okay=False), help="Write the balance sheet as JSON to this file.")
 @click.option(
-    "--drain", type=_Duration(), default="30s", show_default=True, help="How long the sinks may take at the end."
+    "--drain", type=DURATION, default="30s", show_default=True, help="How long the sinks may take at the end."
 )
 @click.option("--quiet", "-q", is_flag=True, help="Only warnings and errors; no table, no progress.")
 @click.option("--verbose", "-v", is_flag=True, help="Everything that is logged.")
@@ -86,7 +90,7 @@ def run(
     write = progress.write if progress is not None else stderr.write
     log_to_stderr(project, "DEBUG" if verbose else "WARNING" if quiet else "INFO", write)
     # To the very end: a signal that comes late must not keep the report or the balance sheet from being written.
-    with _signals(collector):
+    with stop_on_signals(collector):
         try:
             try:
                 sheet = collector.run(
@@ -138,7 +142,7 @@ def _shows_on_terminal(project: Project) -> bool:
 
 
 @contextmanager
-def _signals(collector: Collector) -> Iterator[None]:
+def stop_on_signals(collector: Collector) -> Iterator[None]:
     """The first SIGINT or SIGTERM asks for a stop, the second for an end at once."""
     seen: list[int] = []
 

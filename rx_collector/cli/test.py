@@ -7,6 +7,7 @@ import os
 import click
 
 from rx_collector.cli.files import check_writable, load_each, write_whole
+from rx_collector.cli.mistakes import show_mistakes
 from rx_collector.errors import ConfigError
 from rx_collector.pipeline.project import Project
 
@@ -37,7 +38,7 @@ def test(files: tuple[str, ...], report: str | None, watch: bool) -> int:
             try:
                 projects = load_each(files)
             except ConfigError as error:
-                click.echo(str(error), err=True)
+                show_mistakes(error)
                 code = 2
             else:
                 code = _test(files, projects, report)

@@ -7,6 +7,7 @@ are put in when the structure is settled, so no value can change it.
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 from bisect import bisect_right
@@ -82,15 +83,22 @@ class Document:
         self._text = text
         self._starts = [0, *(match.end() for match in _BREAK.finditer(text))]
         self._scalars: dict[Path, ScalarNode] = {}
+        self._shown: dict[tuple[int, int], str | None] = {}
 
     def mistake(
-        self, path: Path, message: str, *, on_key: bool = False, inside: tuple[int, int] | None = None
+        self,
+        path: Path,
+        message: str,
+        *,
+        on_key: bool = False,
+        inside: tuple[int, int] | None = None,
+        example: str = "",
     ) -> Mistake:
         """Make a Mistake about the value at a path, or about its key; it is not added to `mistakes`.
 
         `inside` is a line (from 1) and a column (from 0, in characters) within the scalar's text: the mistake then points
         at that very character in the file. A path that has no place takes that of its nearest parent. Secrets that were
-        handed out are redacted in the message.
+        handed out are redacted in the message. `example` is the right form of what is meant.
 
         >>> document = parse_document('sinks:\\n  file: "a\\\\tb + c"\\n')
         >>> print(document.mistake(("sinks", "file"), "no field c", inside=(1, 6)))
@@ -110,7 +118,7 @@ class Document:
             line, column = self._position(_index_inside(self._text, self._scalars[path], *inside))
         else:
             line, column = place.line, place.column
-        return self._mistake_at((line, column), path, message)
+        return self._mistake_at((line, column), path, message, example)
 
     def _position(self, index: int) -> tuple[int, int]:
         """Give the line and column of a character of the source; its end is the end of the last line."""
@@ -119,13 +127,23 @@ class Document:
             return len(self.lines), len(self.lines[-1]) + 1
         return line + 1, index - self._starts[line] + 1
 
-    def _mistake_at(self, position: tuple[int, int], path: Path, message: str) -> Mistake:
-        return Mistake(self.variables.redact(message), where(path), self.file, *position)
+    def _mistake_at(self, position: tuple[int, int], path: Path, message: str, example: str = "") -> Mistake:
+        source = self._source_of(position[0])
+        message = _on_one_line(self.variables.redact(message))
+        return Mistake(message, where(path), self.file, *position, source, example)
 
-    def _report(self, index: int, path: Path, message: str) -> None:
+    def _source_of(self, line: int) -> str | None:
+        """Give a line as it may be shown: none that holds, by itself, the value of a secret."""
+        key = line, self.variables.secrets_handed_out
+        if key not in self._shown:
+            text = self.lines[line - 1]
+            self._shown[key] = text if self.variables.redact(text) == text else None
+        return self._shown[key]
+
+    def _report(self, index: int, path: Path, message: str, example: str = "") -> None:
         """Add a mistake at a character of the source."""
         if len(self.mistakes) < _MOST_MISTAKES:
-            self.mistakes.append(self._mistake_at(self._position(index), path, message))
+            self.mistakes.append(self._mistake_at(self._position(index), path, message, example))
         elif len(self.mistakes) == _MOST_MISTAKES:
             message = f"more than {_MOST_MISTAKES:,} mistakes; the rest is left out"
             self.mistakes.append(self._mistake_at(self._position(index), path, message))
@@ -146,6 +164,13 @@ def where(path: Path) -> str:
             name = key if key and key.isprintable() else repr(key)
             written += f".{name}" if written else name
     return written
+
+
+def _on_one_line(text: str) -> str:
+    """Give a text with escapes for what would break the line or drive a terminal; names in a file can hold anything."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def read_document(file: str | os.PathLike[str], environment: Mapping[str, str] | None = None) -> Document:
@@ -175,8 +200,12 @@ def read_document(file: str | os.PathLike[str], environment: Mapping[str, str] |
             return parse_document(data.decode("utf-8"), name, environment)
         except UnicodeDecodeError as error:
             problem = f"the file is not UTF-8 (byte 0x{data[error.start]:02x})"
-            document = _empty_document(name, data.decode("utf-8", errors="replace"), environment)
-            document._report(len(data[: error.start].decode("utf-8")), (), problem)
+            encoding = "UTF-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "LATIN1"
+            example = f"iconv -f {encoding} -t UTF-8 old.yaml >new.yaml"
+            # What cannot be read is shown as U+FFFD, behind what can; a byte order mark is no column.
+            document = _empty_document(name, data.decode("utf-8", errors="replace").removeprefix("\ufeff"), environment)
+            before = data[: error.start].decode("utf-8").removeprefix("\ufeff")
+            document._report(len(before), (), problem, example)
             return document
     document = _empty_document(name, "", environment)
     document._report(0, (), problem or _TOO_LARGE)
@@ -301,21 +330,23 @@ def _compose(text: str, document: Document) -> Node | None:
         loader = _Loader(text)
         root = loader.get_node() if loader.check_node() else None
         if root is None or (isinstance(root, ScalarNode) and not root.tag and root.style is None and not root.value):
-            document._report(0, (), "the file is empty; a mapping is wanted")
+            document._report(0, (), "the file is empty; a mapping is wanted", _WHOLE)
             return None
         if loader.check_node():
             second = loader.peek_event()  # type: ignore[no-untyped-call]
-            document._report(second.start_mark.index, (), "a second document begins here; a file holds one")
+            problem = "a second document begins here; a file holds one"
+            document._report(second.start_mark.index, (), problem, "rx-collector validate one.yaml another.yaml")
     except ReaderError as error:
         message = f"the character U+{error.character:04X} is not allowed in YAML"
-        document._report(error.position, (), message)
+        escape = f"\\x{error.character:02x}" if error.character < 256 else f"\\u{error.character:04x}"
+        document._report(error.position, (), message, f'name: "a{escape}b"')
     except MarkedYAMLError as error:
-        index, message = _in_plain_words(error, document)
-        document._report(index, (), message)
+        index, message, example = _in_plain_words(error, document)
+        document._report(index, (), message, example)
     except (ValueError, OverflowError):
         # PyYAML lets these out: the escapes "\U00110000" and "\UFFFFFFFF", and a directive's number of 5,000 digits.
         index = loader.index if loader is not None else 0
-        document._report(index, (), "there is no such character or number")
+        document._report(index, (), "there is no such character or number", 'name: "\\u00e9"')
     else:
         return root
     finally:
@@ -341,8 +372,8 @@ _TOKENS: Final = {
 }
 
 
-def _in_plain_words(error: MarkedYAMLError, document: Document) -> tuple[int, str]:
-    """Give the place of a syntax error, and what is wrong, in the words of someone who writes YAML."""
+def _in_plain_words(error: MarkedYAMLError, document: Document) -> tuple[int, str, str]:
+    """Give the place of a syntax error, what is wrong in the words of someone who writes YAML, and the right form."""
     text = document._text
     problem = error.problem or "this is not valid YAML"
     mark = error.problem_mark or error.context_mark
@@ -350,45 +381,91 @@ def _in_plain_words(error: MarkedYAMLError, document: Document) -> tuple[int, st
     start = error.context_mark.index if error.context_mark is not None else index
     line = document._position(start)[0]
     if text[max(index - 1, 0) : index + 1] == "${":
-        return index - 1, 'within [ ] or { } a variable must stand in quotes: "${NAME}"'
+        return index - 1, 'within [ ] or { } a variable must stand in quotes: "${NAME}"', 'file: {path: "${NAME}"}'
     if problem.startswith("found character"):
         if text[index : index + 1] != "\t":
-            return index, f"a text cannot begin with {text[index : index + 1]!r}; put it in quotes"
+            return index, f"a text cannot begin with {text[index : index + 1]!r}; put it in quotes", _QUOTED
         before = text[:index].replace("\r", "\n").rpartition("\n")[2]
-        return index, f"a tab cannot {'stand here' if before.strip() else 'indent'}; use spaces"
+        return index, f"a tab cannot {'stand here' if before.strip() else 'indent'}; use spaces", _INDENTED
     if problem == "could not find expected ':'":
-        return start, "a ':' is missing after this key"
+        return start, "a ':' is missing after this key", _KEY
     if problem == "mapping values are not allowed here":
-        return index, "a ':' cannot stand here; put the text in quotes, or mend the indentation"
+        return _missing_colon(document, index) or (
+            index,
+            "a ':' cannot stand here; put the text in quotes, or mend the indentation",
+            _QUOTED,
+        )
     if problem == "sequence entries are not allowed here":
-        return index, "a list item cannot stand here; put it on a line of its own"
-    if problem == "found unexpected end of stream":
-        return start, "this quote is never closed"
+        return index, "a list item cannot stand here; put it on a line of its own", _LISTED
+    if problem in ("found unexpected end of stream", "found unexpected document separator"):
+        return start, "this quote is never closed", _QUOTED
     if problem.startswith("found unknown escape character"):
         escape = text[index : index + 1]
-        return index, f"unknown escape \\{escape} in double quotes; write \\\\, or use single quotes"
+        message = f"unknown escape \\{escape} in double quotes; write \\\\, or use single quotes"
+        return index, message, "pattern: '^\\d+ (?P<rest>.*)'"
     if problem.startswith("expected alphabetic or numeric") and error.context in (
         "while scanning an alias",
         "while scanning an anchor",
     ):
-        return start, f"{text[start : start + 1]!r} begins {error.context[15:]} here; put the text in quotes"
+        sign = text[start : start + 1]
+        return start, f"{sign!r} begins {error.context[15:]} here; put the text in quotes", _QUOTED
     if match := re.fullmatch(r"(expected .*), but (?:found|got) '(.*)'", problem):
         wanted, token = match.groups()
         found = _TOKENS.get(token, f"'{token}'")
         if wanted == "expected <block end>":
             if token in ("<block mapping start>", "<block sequence start>", "?", "-"):
-                return index, f"{found} cannot stand here: it does not line up with the block begun in line {line}"
-            return index, f"{found} cannot stand here; put the whole value in quotes, or mend the indentation"
+                message = f"{found} cannot stand here: it does not line up with the block begun in line {line}"
+                return index, message, _INDENTED
+            message = f"{found} cannot stand here; put the whole value in quotes, or mend the indentation"
+            return index, message, _QUOTED
         if wanted.startswith("expected ',' or"):
             opening = "[" if wanted.endswith("']'") else "{"
-            return index, f"{wanted[9:]} is wanted here, not {found}; the '{opening}' is in line {line}"
+            if token == "<scalar>" and text[:index].rstrip()[-1:] in ("'", '"'):
+                message = f"{found} cannot follow the quote that ends before it; put the whole value in quotes"
+                return index, message, """set: {host: '"web" + name'}"""
+            message = f"{wanted[9:]} is wanted here, not {found}; the '{opening}' is in line {line}"
+            return index, message, "command: [vmstat, 1]" if opening == "[" else "stop: {signal: SIGINT, grace: 5s}"
         if wanted == "expected the node content":
-            return index, f"a value is wanted here, not {found}"
+            return index, f"a value is wanted here, not {found}", _KEY
         wanted = wanted.removeprefix("expected ").strip("'")
-        return index, f"wanted here: {_TOKENS.get(wanted, wanted)}; found: {found}"
+        return index, f"wanted here: {_TOKENS.get(wanted, wanted)}; found: {found}", _KEY
+    if problem.startswith("found incompatible YAML document"):
+        return start, "this version of YAML is not known; leave the line out", "%YAML 1.2\n---\nname: audit"
     if problem.startswith("found undefined tag handle"):
-        return index, f"unknown tag {problem.rpartition(' ')[2].strip(chr(39))}"
-    return index, " ".join(problem.split())
+        return index, f"unknown tag {problem.rpartition(' ')[2].strip(chr(39))}", _TAGLESS
+    return index, " ".join(problem.split()), _KEY
+
+
+def _missing_colon(document: Document, index: int) -> tuple[int, str, str] | None:
+    """Tell whether a ':' is one too many because the line before lacks its own, which makes one text of both."""
+    line, column = document._position(index)
+    before, key = document.lines[line - 2] if line > 1 else "", document.lines[line - 1][: column - 1]
+    depth = len(before) - len(before.lstrip(" "))
+    if not re.fullmatch(r" *[\w.-]+", key) or depth > len(key) - len(key.lstrip(" ")):
+        return None
+    if not re.fullmatch(r" *\w[^:#]*(?::[^\s:#]+)?", before):
+        return None
+    what = "a blank is missing behind the ':' of this key" if ":" in before else "a ':' is missing after this key"
+    return document._starts[line - 2] + depth, what, _KEY
+
+
+# The right form of what mistakes are about.
+_KEY: Final = "name: value"
+_PAIR: Final = 'name: "\\ud83d\\ude00"'
+_ONCE: Final = "runners:\n  load: {command: [vmstat, 1]}\n  disks: {command: [df, -P], every: 1m}"
+_ALIAS: Final = (
+    "runners:\n  load: {command: [vmstat, 1], stop: &gently {signal: SIGINT, grace: 5s}}\n"
+    "  disks: {command: [iostat, 1], stop: *gently}"
+)
+_WHOLE: Final = (
+    "runners:\n  load: {command: [vmstat, 1]}\n"
+    "pipelines:\n  all: {from: load, sinks: [{console: {}, backpressure: block}]}"
+)
+_QUOTED: Final = """name: 'load: @home, "quoted", 100%'"""
+_INDENTED: Final = "runners:\n  load:\n    command: [vmstat, 1]\n    stop: SIGINT"
+_LISTED: Final = "operators:\n  - filter: uid > 0\n  - drop: [ppid]"
+_TAGLESS: Final = "name: '!audit'"
+_TYPED: Final = "skip_lines: 10"
 
 
 # From nodes to values.
@@ -510,7 +587,7 @@ class _Walk:
         """Set the document's value from its top node."""
         if not isinstance(root, MappingNode):
             sort = "a list" if isinstance(root, SequenceNode) else "a single value"
-            self._document._report(_index(root), (), f"a mapping is wanted at the top, not {sort}")
+            self._document._report(_index(root), (), f"a mapping is wanted at the top, not {sort}", _WHOLE)
             return
         try:
             self._document.value = self._value(root, (), None, True)
@@ -541,7 +618,7 @@ class _Walk:
         target = alias.value
         if target is None or id(target) in self._open:
             problem = "has no anchor before it" if target is None else "stands within its own anchor"
-            self._document._report(_index(alias), path, f"the alias *{alias.name} {problem}")
+            self._document._report(_index(alias), path, f"the alias *{alias.name} {problem}", _ALIAS)
             if keep:
                 self._place(_index(alias), path, key)
                 self._document.broken.add(path)
@@ -575,7 +652,7 @@ class _Walk:
             below = (*path, name)
             if name in first:
                 line = self._document._position(first[name])[0]
-                self._document._report(index, below, f"duplicate key {name!r}, first used in line {line}")
+                self._document._report(index, below, f"duplicate key {name!r}, first used in line {line}", _ONCE)
                 self._value(value_node, below, index, False)
                 continue
             first[name] = index
@@ -587,24 +664,26 @@ class _Walk:
         target = node.value if isinstance(node, _Alias) else node
         index = _index(node)
         if target is None:
-            self._document._report(index, path, "the alias in this key has no anchor before it")
+            self._document._report(index, path, "the alias in this key has no anchor before it", _ALIAS)
         elif not isinstance(target, ScalarNode):
-            self._document._report(index, path, "a key must be a text, not a list or a mapping")
+            self._document._report(index, path, "a key must be a text, not a list or a mapping", _KEY)
         elif target.style is None and target.value == "<<" and not target.tag:
-            self._document._report(index, path, "YAML 1.2 has no merge key '<<'; write out the keys it would bring")
+            merge = "YAML 1.2 has no merge key '<<'; write out the keys it would bring"
+            self._document.broken.add(path)  # what it lacks may be what the merge key was to bring
+            self._document._report(index, path, merge, _ALIAS)
         else:
             if problem := _tag_problem(target.tag, _SCALAR_TAGS, "a scalar"):
-                self._document._report(index, path, problem)
+                self._document._report(index, path, problem, _TAGLESS)
             try:
                 return _join_surrogates(target.value)
             except ValueError:
-                self._document._report(index, path, _SURROGATE)
+                self._document._report(index, path, _SURROGATE, _PAIR)
         return None
 
     def _collection_tag(self, node: Node, path: Path, keep: bool) -> None:
         known, sort = ({"map"}, "a mapping") if isinstance(node, MappingNode) else ({"seq"}, "a list")
         if problem := _tag_problem(node.tag, known, sort):
-            self._document._report(_index(node), path, problem)
+            self._document._report(_index(node), path, problem, _TAGLESS)
             if keep:
                 self._document.broken.add(path)
 
@@ -628,7 +707,7 @@ class _Walk:
         try:
             node.value = _join_surrogates(node.value)
         except ValueError:
-            document._report(_index(node), path, _SURROGATE)
+            document._report(_index(node), path, _SURROGATE, _PAIR)
             return None, "", True
         text = node.value
         try:
@@ -636,11 +715,11 @@ class _Walk:
         except ValueError:
             indexes = _indexes(self._source, node)
             for offset, message in document.variables.problems(text):
-                document._report(indexes[offset], path, message)
+                document._report(indexes[offset], path, message, 'path: "${OUTPUT:-out.ndjson}"')
             return text, text, True
         tag = node.tag
         if problem := _tag_problem(tag, _SCALAR_TAGS, "a scalar"):
-            document._report(_index(node), path, problem)
+            document._report(_index(node), path, problem, _TAGLESS)
             return expanded, expanded, True
         try:
             if tag.startswith(_CORE_TAG):
@@ -648,7 +727,7 @@ class _Walk:
             plain = node.style is None and not tag
             return _resolve(expanded) if plain else expanded, expanded, False
         except ValueError as error:
-            document._report(_content(self._source, node), path, str(error))
+            document._report(_content(self._source, node), path, str(error), _TYPED)
             return expanded, expanded, True
 
 

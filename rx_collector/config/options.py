@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -42,7 +43,10 @@ __all__ = [
     "Spec",
     "Unit",
     "did_you_mean",
+    "example_of",
+    "nearest",
     "option",
+    "schema_of",
 ]
 
 #: What a kind gives back after it has reported a mistake.
@@ -52,11 +56,21 @@ _MOST_LISTED: Final = 20
 REQUIRED: Final[Any] = dataclasses.MISSING
 
 
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Give the known name that is most like this one, None when none is near.
+
+    >>> nearest("filtr", ["filter", "flatten"]), nearest("x", ["filter"])
+    ('filter', None)
+    """
+    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
+    return near[0] if near else None
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Give ``, did you mean 'filter'?`` for the nearest known name, or the list of all where none is near."""
     names = sorted(known)
-    if near := difflib.get_close_matches(name, names, n=1, cutoff=0.6):
-        return f", did you mean {near[0]!r}?"
+    if (near := nearest(name, names)) is not None:
+        return f", did you mean {near!r}?"
     return f"; known: {', '.join(names)}" if 0 < len(names) <= _MOST_LISTED else ""
 
 
@@ -78,7 +92,7 @@ class Scope:
     """Where a value stands, and where mistakes about it are put.
 
     `document` is None for values from Python; then mistakes carry the path alone. `directory` is what relative paths
-    are relative to (None: the working directory).
+    are relative to (None: the working directory). `example` is the right form of what stands here, for mistakes.
     """
 
     def __init__(
@@ -88,29 +102,46 @@ class Scope:
         mistakes: list[Mistake] | None = None,
         directory: str | None = None,
         prefix: str = "",
+        example: str = "",
     ) -> None:
         self.document = document
         self.path = path
         self.mistakes: list[Mistake] = [] if mistakes is None else mistakes
         self.directory = directory
         self.prefix = prefix
+        self.example = example
 
-    def child(self, key: str | int) -> Scope:
-        """Give the scope of a member of this value."""
-        return Scope(self.document, (*self.path, key), self.mistakes, self.directory, self.prefix)
+    def child(self, key: str | int, example: str = "") -> Scope:
+        """Give the scope of a member of this value; its example is that of this value unless given."""
+        path = (*self.path, key)
+        return Scope(self.document, path, self.mistakes, self.directory, self.prefix, example or self.example)
 
-    def wrong(self, message: str, *, on_key: bool = False, inside: tuple[int, int] | None = None) -> Any:
+    def like(self, example: str) -> Scope:
+        """Give this scope with another example, if there is one."""
+        return Scope(self.document, self.path, self.mistakes, self.directory, self.prefix, example or self.example)
+
+    def wrong(
+        self, message: str, *, on_key: bool = False, inside: tuple[int, int] | None = None, example: str = ""
+    ) -> Any:
         """Report a mistake here and give INVALID. `inside` is a line and column within a scalar's text."""
         if self.document is not None:
-            if self.path in self.document.broken:
-                return INVALID  # its value is unknown, and the document has said why
-            self.mistakes.append(self.document.mistake(self.path, message, on_key=on_key, inside=inside))
+            if self.broken:
+                return INVALID
+            example = example or self.example
+            self.mistakes.append(
+                self.document.mistake(self.path, message, on_key=on_key, inside=inside, example=example)
+            )
         else:
             where = self.prefix + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in self.path)
             column = inside[1] + 1 if inside else 0
             at = f" (column {column})" if column else ""
-            self.mistakes.append(Mistake(message + at, where.lstrip(".")))
+            self.mistakes.append(Mistake(message + at, where.lstrip("."), example=example))
         return INVALID
+
+    @property
+    def broken(self) -> bool:
+        """Whether the value here could not be known; the document has said why."""
+        return self.document is not None and self.path in self.document.broken
 
     def text(self) -> str | None:
         """Give the scalar as it was written, before variables were put in; None for values from Python."""
@@ -139,6 +170,10 @@ class Kind:
         """Give the JSON Schema of the values that `convert` takes."""
         return {}
 
+    def example(self) -> str:
+        """Give a right value as it is written in YAML, or nothing: what `wanted` says after "such as"."""
+        return re.split(r", or (?!.*\])", self.wanted.partition(" such as ")[2])[0]
+
     def write(self, value: Any) -> str:
         """Write a converted value the way it is written in YAML."""
         if value is None:
@@ -150,7 +185,8 @@ class Kind:
         return str(getattr(value, "name", value))
 
     def _wanted(self, value: Any, scope: Scope) -> Any:
-        return scope.wrong(f"{self.wanted} is wanted here, not {plainly(value)}")
+        number = isinstance(value, int | float) and not isinstance(value, bool) and " from " in self.wanted
+        return scope.wrong(f"{self.wanted} is wanted here, not {value if number else plainly(value)}")
 
 
 #: A scalar with a variable in it is only known when it runs, so the schema lets it stand where a number is wanted.
@@ -203,11 +239,23 @@ class _Text(Kind):
         return {"type": ["string", "number", "boolean"]}
 
 
+#: What YAML 1.1 took for booleans.
+_OLD_BOOLEANS: Final = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
+
+
 class _Boolean(Kind):
     wanted = "true or false"
 
+    def example(self) -> str:
+        return "true"
+
     def convert(self, value: Any, scope: Scope) -> Any:
-        return value if isinstance(value, bool) else self._wanted(value, scope)
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value.lower() in _OLD_BOOLEANS:
+            meant = _OLD_BOOLEANS[value.lower()]
+            return scope.wrong(f"{self.wanted} is wanted here, not a text; write {meant} for {value!r}")
+        return self._wanted(value, scope)
 
     def schema(self) -> dict[str, Any]:
         return {"anyOf": [{"type": "boolean"}, _VARIABLE_SCHEMA]}
@@ -250,7 +298,8 @@ class _DurationRange(Kind):
         return bounds
 
     def schema(self) -> dict[str, Any]:
-        return {"type": ["string", "number"]}
+        pair = {"type": "array", "items": DURATION.schema(), "minItems": 2, "maxItems": 2}
+        return {"anyOf": [*_written("number", rf"{_A_DURATION}(\.\.\s*{_A_DURATION})?")["anyOf"], pair]}
 
     def write(self, value: Any) -> str:
         return "..".join(map(format_duration, value)) if value is not None else super().write(value)
@@ -259,14 +308,29 @@ class _DurationRange(Kind):
 TEXT: Final = _Text()
 BOOLEAN: Final = _Boolean()
 PATH: Final = _FilePath()
-DURATION: Final = Unit("a duration such as 5s", parse_duration, {"type": ["string", "number"]}, format_duration)
+
+
+def _written(type_: str, pattern: str) -> dict[str, Any]:
+    """Give the JSON Schema of a number that is not negative, or a text of this form."""
+    text = {"type": "string", "pattern": rf"^\s*{pattern}\s*$|\$\{{"}
+    return {"anyOf": [{"type": type_, "minimum": 0}, text]}
+
+
+_PART: Final = r"\d[\d_]*(\.\d+)?\s*"
+_A_DURATION: Final = rf"({_PART}(ns|us|µs|ms|s|m|h|d)\s*)+"
+_A_COUNT: Final = r"\d+(_\d+)*"
+DURATION: Final = Unit("a duration such as 5s", parse_duration, _written("number", _A_DURATION), format_duration)
 DURATION_RANGE: Final = _DurationRange()
-SIZE: Final = Unit("a size such as 64KiB", parse_size, {"type": ["string", "integer"]}, format_size)
-COUNT: Final = Unit("a count such as 10_000", parse_count, {"type": ["string", "integer"]}, "{:_}".format)
+_A_SIZE: Final = rf"({_PART}([kKMGT]?B|[KMGT]iB)|{_A_COUNT})"
+SIZE: Final = Unit("a size such as 64KiB", parse_size, _written("integer", _A_SIZE), format_size)
+COUNT: Final = Unit("a count such as 10_000", parse_count, _written("integer", _A_COUNT), "{:_}".format)
 
 
 class _Rate(Kind):
     wanted = "a number from 0 to 1"
+
+    def example(self) -> str:
+        return "0.1"
 
     def convert(self, value: Any, scope: Scope) -> Any:
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
@@ -287,11 +351,17 @@ class Choice(Kind):
         self.names = names
         self.wanted = "one of " + ", ".join(names)
 
+    def example(self) -> str:
+        return self.names[0]
+
     def convert(self, value: Any, scope: Scope) -> Any:
         if isinstance(value, str) and value in self.names:
             return value
         if isinstance(value, str):
-            return scope.wrong(f"unknown choice {value!r}{did_you_mean(value, self.names)}")
+            near, key = nearest(value, self.names), scope.path[-1] if scope.path else ""
+            # Where the example is this choice alone, it is the choice that was meant.
+            example = f"{key}: {near}" if near and scope.example.partition(": ")[2] in self.names else ""
+            return scope.wrong(f"unknown choice {value!r}{did_you_mean(value, self.names)}", example=example)
         return self._wanted(value, scope)
 
     def schema(self) -> dict[str, Any]:
@@ -306,6 +376,10 @@ class ListOf(Kind):
         self.single = single
         self.least = least
         self.wanted = f"a list (each {kind.wanted})"
+
+    def example(self) -> str:
+        item = self.kind.example()
+        return f"[{item}]" if item and "\n" not in item else ""
 
     def convert(self, value: Any, scope: Scope) -> Any:
         if not isinstance(value, list | tuple):
@@ -330,6 +404,9 @@ class MappingOf(Kind):
         self.kind = kind
         self.least = least
         self.wanted = f"a mapping (each value {kind.wanted})"
+
+    def example(self) -> str:
+        return ""
 
     def convert(self, value: Any, scope: Scope) -> Any:
         if not isinstance(value, Mapping):
@@ -367,6 +444,10 @@ class Nested(Kind):
         self.spec = spec
         self.wanted = f"the options of {spec.__name__.lower().removesuffix('spec')}"
 
+    def example(self) -> str:
+        key, _, value = self.spec.example.partition(": ")
+        return value if key == getattr(self.spec, "name", "") else ""
+
     def convert(self, value: Any, scope: Scope) -> Any:
         return value if isinstance(value, self.spec) else self.spec.from_value(value, scope)
 
@@ -382,6 +463,26 @@ def option(kind: Kind, doc: str, default: Any = REQUIRED, *, example: str = "", 
     return dataclasses.field(default=default, metadata={"kind": kind, "doc": doc, "example": example, "key": key})
 
 
+def example_of(name: str, field: dataclasses.Field[Any]) -> str:
+    """Give an option as it is written in YAML with a right value; nothing where none is known."""
+    kind, default = field.metadata["kind"], field.default
+    value = field.metadata["example"]
+    if not value and default and isinstance(default, bool | int | float | str):
+        value = kind.write(default)
+        if isinstance(default, str) and not re.fullmatch(r"[A-Za-z][\w.-]*", value):
+            value = json.dumps(value, ensure_ascii=False)
+    value = value or kind.example()
+    return f"{name}: {value}" if value else ""
+
+
+def schema_of(field: dataclasses.Field[Any]) -> dict[str, Any]:
+    """Give the JSON Schema of an option; null means that it is not given, where that is its default."""
+    schema = field.metadata["kind"].schema()
+    if field.default is None:
+        schema = {"anyOf": [schema, {"type": "null"}]}
+    return {**schema, "description": field.metadata["doc"]}
+
+
 @dataclasses.dataclass(frozen=True)
 class Spec:
     """The base of everything that can be described in YAML or Python.
@@ -394,6 +495,8 @@ class Spec:
     shorthand: ClassVar[str | None] = None
     #: True where the shorthand takes every mapping, too (``set: {a: b}``); then there is no long form.
     shorthand_only: ClassVar[bool] = False
+    #: A whole example, in YAML.
+    example: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         scope = Scope(prefix=getattr(type(self), "name", "") or type(self).__name__.lower())
@@ -422,9 +525,10 @@ class Spec:
         """Make one from a plain value, or report every mistake in it to `scope` and give INVALID."""
         options = cls.options()
         short = cls.shorthand
+        scope = scope.like(cls.example)
         if short is not None and (cls.shorthand_only or not isinstance(value, Mapping)):
             if value is None and options[short].default is not REQUIRED:
-                return cls()
+                return cls._build({}, scope)
             # The value itself stands for the option, so a mistake in it is where the value is.
             converted = options[short].metadata["kind"].convert(value, scope)
             return INVALID if converted is INVALID else cls._build({options[short].name: converted}, scope)
@@ -436,17 +540,21 @@ class Spec:
         wrong = False
         for key, item in value.items():
             if key not in options:
-                scope.child(key).wrong(f"unknown key {key!r}{did_you_mean(key, options)}", on_key=True)
+                near = nearest(key, options)
+                at = scope.child(key, example_of(near, options[near]) if near is not None else "")
+                at.wrong(f"unknown key {key!r}{did_you_mean(key, options)}", on_key=True)
                 wrong = True
                 continue
             if item is None and options[key].default is None:
                 continue
-            given[key] = options[key].metadata["kind"].convert(item, scope.child(key))
+            at = scope.child(key, example_of(key, options[key]))
+            given[key] = options[key].metadata["kind"].convert(item, at)
             wrong = wrong or given[key] is INVALID
         for name, field in options.items():
             if field.default is REQUIRED and name not in value:
                 example = f", for example {field.metadata['example']}" if field.metadata["example"] else ""
-                scope.wrong(f"{name!r} is missing: {field.metadata['doc'].rstrip('.')}{example}", on_key=True)
+                message = f"{name!r} is missing: {field.metadata['doc'].rstrip('.')}{example}"
+                scope.wrong(message, on_key=True, example=example_of(name, field))
                 wrong = True
         return INVALID if wrong else cls._build({options[key].name: item for key, item in given.items()}, scope)
 
@@ -459,7 +567,7 @@ class Spec:
                 at = scope
                 for key in re.findall(r"\w+", mistake.where.partition(".")[2]):
                     at = at.child(int(key) if key.isdigit() else key)
-                at.wrong(mistake.message)
+                at.wrong(mistake.message, example=mistake.example)
             return INVALID
 
     @classmethod
@@ -471,7 +579,7 @@ class Spec:
             return {**options[short].metadata["kind"].schema(), "description": options[short].metadata["doc"]}
         properties = {}
         for name, field in options.items():
-            properties[name] = {**field.metadata["kind"].schema(), "description": field.metadata["doc"]}
+            properties[name] = schema_of(field)
             if field.default is not REQUIRED and isinstance(field.default, bool | int | float | str):
                 properties[name]["default"] = field.default
         long: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": False}

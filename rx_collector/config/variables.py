@@ -116,6 +116,11 @@ class Variables:
             self._handed_out |= {value} | shown
         return value
 
+    @property
+    def secrets_handed_out(self) -> int:
+        """How many texts `redact` looks for."""
+        return len(self._handed_out)
+
     def expand(self, text: str) -> str:
         """Put the values of all variables into a text; ``$${`` becomes ``${``.
 

@@ -10,7 +10,17 @@ from typing import Any, ClassVar
 from rx_collector.backpressure.boundary import Boundary
 from rx_collector.backpressure.consumer import Consumer
 from rx_collector.backpressure.strategy import STRATEGIES, Strategy
-from rx_collector.config.options import INVALID, REQUIRED, Kind, Scope, did_you_mean, option, plainly
+from rx_collector.config.options import (
+    INVALID,
+    REQUIRED,
+    Kind,
+    Scope,
+    did_you_mean,
+    nearest,
+    option,
+    plainly,
+    schema_of,
+)
 from rx_collector.dead_letter import dead_letter
 from rx_collector.event import Event
 from rx_collector.ledger import Node
@@ -31,7 +41,9 @@ class _StrategyKind(Kind):
         if not isinstance(value, str):
             return scope.wrong(f"{self.wanted} is wanted here, not {plainly(value)}")
         if (component := STRATEGIES.get(value)) is None:
-            return scope.wrong(f"unknown choice {value!r}{did_you_mean(value, STRATEGIES)}")
+            near = nearest(value, STRATEGIES)
+            example = STRATEGIES[near].example.partition("\n")[2] if near is not None else ""
+            return scope.wrong(f"unknown choice {value!r}{did_you_mean(value, STRATEGIES)}", example=example)
         return component.from_value({}, scope)
 
     def schema(self) -> dict[str, Any]:
@@ -79,7 +91,9 @@ class Backpressure(BatchOperator):
             unknown = True
             takers = [other for other in STRATEGIES if key in STRATEGIES[other].options()]
             hint = f"; {', '.join(takers)} takes it" if takers else did_you_mean(key, own)
-            scope.child(key).wrong(f"unknown key {key!r} of strategy {name}{hint}", on_key=True)
+            of_strategy = component.example.partition("\n")[2]
+            message = f"unknown key {key!r} of strategy {name}{hint}"
+            scope.child(key, of_strategy).wrong(message, on_key=True)
         made = component.from_value(options, scope)
         return INVALID if unknown or made is INVALID else cls(made)
 
@@ -92,10 +106,7 @@ class Backpressure(BatchOperator):
             required = [key for key, field in component.options().items() if field.default is REQUIRED]
             if not required:
                 bare.append(name)
-            own = {
-                key: {**field.metadata["kind"].schema(), "description": field.metadata["doc"]}
-                for key, field in component.options().items()
-            }
+            own = {key: schema_of(field) for key, field in component.options().items()}
             forms.append(
                 {
                     "type": "object",

@@ -11,7 +11,21 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import msgspec
 
 from rx_collector.clock import CLOCKS, UNITS, time_reader, zone_named
-from rx_collector.config.options import INVALID, TEXT, Choice, Kind, Nested, Scope, Spec, did_you_mean, option, plainly
+from rx_collector.config.options import (
+    INVALID,
+    TEXT,
+    Choice,
+    Kind,
+    Nested,
+    Scope,
+    Spec,
+    did_you_mean,
+    example_of,
+    nearest,
+    option,
+    plainly,
+    schema_of,
+)
 from rx_collector.errors import ParseError
 from rx_collector.event import Event
 from rx_collector.parsers import FORMATS, Format
@@ -65,6 +79,7 @@ class TimeOf(Spec):
     """Where an event says when it happened. A missing or unusable field leaves the time it was observed, counted."""
 
     name: ClassVar[str] = "time"
+    example: ClassVar[str] = "time: {field: timestamp_ns, unit: ns, clock: boot}"
     shorthand: ClassVar[str | None] = "field"
 
     field: str = option(TEXT, "The field that holds the time.", example="timestamp_ns")
@@ -98,7 +113,9 @@ class _FormatKind(Kind):
         if not isinstance(value, str):
             return scope.wrong(f"{self.wanted} is wanted here, not {plainly(value)}")
         if (component := FORMATS.get(value)) is None:
-            return scope.wrong(f"unknown format {value!r}{did_you_mean(value, FORMATS)}")
+            near = nearest(value, FORMATS)
+            example = FORMATS[near].example if near is not None else ""
+            return scope.wrong(f"unknown format {value!r}{did_you_mean(value, FORMATS)}", example=example)
         return component.from_value({}, scope)
 
     def schema(self) -> dict[str, Any]:
@@ -141,8 +158,7 @@ class Parse(Stage):
         name = value["format"]
         component = FORMATS.get(name) if isinstance(name, str) else None
         if component is None:
-            what = f"unknown format {name!r}{did_you_mean(name, FORMATS)}" if isinstance(name, str) else plainly(name)
-            return scope.child("format").wrong(what)
+            return _FormatKind().convert(name, scope.child("format"))
         general = cls.options()
         own = component.options()
         mine: dict[str, Any] = {}
@@ -154,10 +170,10 @@ class Parse(Stage):
             if key in own:
                 theirs[key] = item
             elif key in general:
-                mine[key] = general[key].metadata["kind"].convert(item, scope.child(key))
+                mine[key] = general[key].metadata["kind"].convert(item, scope.child(key, example_of(key, general[key])))
             else:
                 hint = did_you_mean(key, [*general, *own])
-                scope.child(key).wrong(f"unknown key {key!r} of format {name}{hint}", on_key=True)
+                scope.child(key, component.example).wrong(f"unknown key {key!r} of format {name}{hint}", on_key=True)
                 unknown = True
         made = component.from_value(theirs, scope)
         if unknown or made is INVALID or any(item is INVALID for item in mine.values()):
@@ -166,17 +182,10 @@ class Parse(Stage):
 
     @classmethod
     def schema(cls) -> dict[str, Any]:
-        general = {
-            name: {**field.metadata["kind"].schema(), "description": field.metadata["doc"]}
-            for name, field in cls.options().items()
-            if name != "format"
-        }
+        general = {name: schema_of(field) for name, field in cls.options().items() if name != "format"}
         forms: list[dict[str, Any]] = [{"enum": [name for name in FORMATS if not _required(FORMATS[name])]}]
         for name in FORMATS:
-            own = {
-                key: {**field.metadata["kind"].schema(), "description": field.metadata["doc"]}
-                for key, field in FORMATS[name].options().items()
-            }
+            own = {key: schema_of(field) for key, field in FORMATS[name].options().items()}
             forms.append(
                 {
                     "type": "object",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from rx_collector.config.options import INVALID, TEXT, Kind, MappingOf, Scope, Spec, did_you_mean, option
 from rx_collector.pipeline.expect import BESIDE, COUNTS, OF_RUNNERS, Expect, ExpectKind, is_of_a_pipeline
@@ -27,6 +27,10 @@ class TestSpec(Spec):
     """
 
     __test__: ClassVar[bool] = False
+    example: ClassVar[str] = (
+        "tests:\n  - name: system users are left out\n    given: {exec: ['{\"uid\": 0}', '{\"uid\": 1000}']}\n"
+        "    expect: {audit: [{uid: 1000}], ledger: {filtered: 1}}"
+    )
     name: str = option(TEXT, "What the test shows, in words.", example="'system users are left out'")
     given: Mapping[str, tuple[Given, ...]] = option(
         MappingOf(ScriptKind()), "What each runner prints, by its name.", example="{exec: ['{\"pid\": 7}']}"
@@ -43,9 +47,18 @@ class TestSpec(Spec):
     def from_value(cls, value: Any, scope: Scope) -> Any:
         found = len(scope.mistakes)
         if isinstance(value, Mapping) and isinstance(value.get("marbles"), Mapping):
-            value = with_marbles(value, scope)
+            value = with_marbles(value, scope.like(_MARBLES))
         made = super().from_value(value, scope)
         return INVALID if made is INVALID or len(scope.mistakes) > found else replace(made, place=place_of(scope))
+
+
+# The right form of what mistakes are about.
+_MARBLES: Final = "marbles: {a: '{\"uid\": 1000}', b: {uid: 1000}}\ngiven: {exec: --a-|}\nexpect: {audit: --b}"
+_LEDGER: Final = "ledger: {audit: {delivered: 1, filtered: 1}, exec: {lines: 2, starts: 1}}"
+_LETTERS: Final = (
+    "pipelines:\n  audit:\n    from: [exec]\n    sinks:\n      - file: audit.ndjson\n        backpressure: block\n"
+    "    dead_letter: {file: rejected.ndjson}"
+)
 
 
 def check_names(document: Document) -> list[Mistake]:
@@ -60,7 +73,8 @@ def check_names(document: Document) -> list[Mistake]:
     def check(path: Path, sort: str, known: Mapping[str, Any], *more: str) -> None:
         if path[-1] not in known and path[-1] not in more:
             hint = did_you_mean(str(path[-1]), [*known, *more])
-            mistakes.append(document.mistake(path, f"no {sort} {path[-1]!r}{hint}", on_key=True))
+            problem = f"no {sort} {path[-1]!r}{hint}"
+            mistakes.append(document.mistake(path, problem, on_key=True, example=TestSpec.example))
 
     names: dict[str, int] = {}
     for index, test in enumerate(tests if isinstance(tests, list) else ()):
@@ -68,7 +82,8 @@ def check_names(document: Document) -> list[Mistake]:
         name = test.get("name")
         if isinstance(name, str) and names.setdefault(name, index) != index:
             first = document.places[("tests", names[name])].line
-            mistakes.append(document.mistake((*path, "name"), f"the test in line {first} has this name, too"))
+            problem = f"the test in line {first} has this name, too"
+            mistakes.append(document.mistake((*path, "name"), problem, example="name: 'what only this one shows'"))
         for key in _mapping(test.get("given")):
             check((*path, "given", key), "runner", runners)
         expect = _mapping(test.get("expect"))
@@ -82,7 +97,8 @@ def check_names(document: Document) -> list[Mistake]:
                     if key in (runners if count not in OF_RUNNERS else pipelines) and count in COUNTS:
                         whose = "a pipeline" if key in runners else "a runner"
                         at = (*path, "expect", "ledger", key, count)
-                        mistakes.append(document.mistake(at, f"{count!r} is a count of {whose}", on_key=True))
+                        problem = f"{count!r} is a count of {whose}"
+                        mistakes.append(document.mistake(at, problem, on_key=True, example=_LEDGER))
         mistakes += _check_letters(document, (*path, "expect", "dead_letter"), expect.get("dead_letter"), pipelines)
     return mistakes
 
@@ -91,14 +107,16 @@ def _check_letters(document: Document, path: Path, letters: Any, pipelines: Mapp
     with_letters = [name for name, pipeline in pipelines.items() if _mapping(pipeline).get("dead_letter") is not None]
     if isinstance(letters, list) or (isinstance(letters, Mapping) and "events" in letters):
         if not with_letters:
-            yield document.mistake(path, "no pipeline has a 'dead_letter'", on_key=True)
+            yield document.mistake(path, "no pipeline has a 'dead_letter'", on_key=True, example=_LETTERS)
         return
     for name in _mapping(letters):
         if name not in pipelines:
             hint = did_you_mean(name, pipelines)
-            yield document.mistake((*path, name), f"no pipeline {name!r}{hint}", on_key=True)
+            problem = f"no pipeline {name!r}{hint}"
+            yield document.mistake((*path, name), problem, on_key=True, example=TestSpec.example)
         elif name not in with_letters:
-            yield document.mistake((*path, name), f"the pipeline {name!r} has no 'dead_letter'", on_key=True)
+            problem = f"the pipeline {name!r} has no 'dead_letter'"
+            yield document.mistake((*path, name), problem, on_key=True, example=_LETTERS)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

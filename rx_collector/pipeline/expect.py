@@ -109,6 +109,7 @@ class ExpectationKind(Kind):
         if not isinstance(value, Mapping):
             return self._wanted(value, scope)
         wrong = False
+        scope = scope.like("expect:\n  audit: [{pid: 7}]\n  other: {any_order: true, events: [{pid: 7}, {pid: 8}]}")
         for key in value:
             if key not in self._keys:
                 hint = did_you_mean(key, self._keys)
@@ -164,7 +165,7 @@ class ExpectKind(Kind):
             letters = self._letters(value["dead_letter"], scope.child("dead_letter"))
         ledger: Any = ()
         if "ledger" in value:
-            ledger = self._ledger(value["ledger"], scope.child("ledger"))
+            ledger = self._ledger(value["ledger"], scope.child("ledger", "ledger: {delivered: 1, filtered: 1}"))
         errors: Any = None
         if "errors" in value and "errors" not in events:
             at = scope.child("errors")

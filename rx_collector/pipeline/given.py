@@ -14,6 +14,7 @@ from rx_collector.runners.kinds import ExitCodeKind, SignalKind
 __all__ = ["Given", "GivenKind", "ScriptKind"]
 
 _SORTS: Final = ("line", "event", "exit")
+_EXAMPLE: Final = "given:\n  exec:\n    - {after: 5s, line: '{\"pid\": 7}'}\n    - {event: {pid: 8}}\n    - {exit: 0}"
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class ScriptKind(Kind):
         if isinstance(value, str):
             place = place_of(scope)
             return tuple(Given("line", line, place=place) for line in value.removesuffix("\n").split("\n"))
-        return ListOf(GivenKind()).convert(value, scope)
+        return ListOf(GivenKind()).convert(value, scope.like(_EXAMPLE))
 
     def schema(self) -> dict[str, Any]:
         return {"anyOf": [ListOf(GivenKind()).schema(), {"type": "string"}]}

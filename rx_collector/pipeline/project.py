@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from rx_collector.config.options import INVALID, Scope, did_you_mean
+from rx_collector.config.options import INVALID, Scope, did_you_mean, nearest
 from rx_collector.errors import ConfigError, Mistake
 from rx_collector.ledger import Report
 from rx_collector.pipeline.cases import TestSpec, check_names
@@ -27,6 +28,14 @@ __all__ = ["Project", "branch_of", "lifecycle_of", "load", "merge"]
 def branch_of(pipeline: str, branch: str) -> str:
     """Give the name by which a branch of a pipeline is read."""
     return f"{pipeline}.{branch}"
+
+
+# The right form of what mistakes are about.
+_FROM: Final = "from: [load, disks]"
+_FED: Final = (
+    "runners:\n  load: {command: [vmstat, 1]}\n  sorter: {command: [sort]}\npipelines:\n  all:\n    from: [load]\n"
+    "    sinks:\n      - stdin: sorter\n        backpressure: {strategy: block}"
+)
 
 
 def lifecycle_of(runner: str) -> str:
@@ -137,7 +146,10 @@ def load(file: str | os.PathLike[str], environment: Mapping[str, str] | None = N
         mistakes += _check_sources(document)
         mistakes += check_names(document)
         if spec is not INVALID:
-            mistakes += [document.mistake(path, message) for path, message in _check_outputs(spec.pipelines)]
+            mistakes += [
+                document.mistake(path, message, example="file: {path: another.ndjson, rotate: {size: 100MB}}")
+                for path, message in _check_outputs(spec.pipelines)
+            ]
     if mistakes:
         raise ConfigError(_in_order(mistakes))
     runners = {
@@ -176,7 +188,9 @@ def _check_sources(document: Document) -> list[Mistake]:
     for name, pipeline in pipelines.items():
         path = ("pipelines", name)
         if name in runners:
-            mistakes.append(document.mistake(path, f"{name!r} is the name of a runner, too", on_key=True))
+            mistakes.append(
+                document.mistake(path, f"{name!r} is the name of a runner, too", on_key=True, example=FileSpec.example)
+            )
         if not isinstance(pipeline, Mapping):
             continue
         feeds[name] = []
@@ -192,13 +206,23 @@ def _check_sources(document: Document) -> list[Mistake]:
             if source not in runners and source not in pipelines:
                 more = [*lifecycles, *branches] if "." in source else []
                 known = did_you_mean(source, [*runners, *pipelines, *more])
-                mistakes.append(document.mistake(at, f"no runner or pipeline {source!r}{known}"))
+                everything = [*runners, *pipelines, *lifecycles, *branches]
+                meant = nearest(source, everything) or next(iter(runners), "load")
+                plain = meant if meant.replace("_", "a").replace(".", "a").isalnum() else json.dumps(meant)
+                problem = f"no runner or pipeline {source!r}{known}"
+                example = f"join: {{with: {plain}, on: pid}}" if joined else f"from: [{plain}]"
+                mistakes.append(document.mistake(at, problem, example=example))
             elif source in feeds[name] and not joined:
-                mistakes.append(document.mistake(at, f"{source!r} is named twice"))
+                mistakes.append(document.mistake(at, f"{source!r} is named twice", example=_FROM))
             else:
                 feeds[name].append(source)
     mistakes += [
-        document.mistake(path, f"no pipeline reads this branch; one does with from: {source}", on_key=True)
+        document.mistake(
+            path,
+            f"no pipeline reads this branch; one does with from: {source}",
+            on_key=True,
+            example=f"from: {source}",
+        )
         for (source, readers), path in zip(branches.items(), _places(pipelines), strict=True)
         if not readers
     ]
@@ -208,12 +232,19 @@ def _check_sources(document: Document) -> list[Mistake]:
     for name, pipeline in pipelines.items():
         if isinstance(pipeline, Mapping) and not pipeline.get("sinks") and name not in read:
             mistakes.append(
-                document.mistake(("pipelines", name), "it has no sink, and no other pipeline reads it", on_key=True)
+                document.mistake(
+                    ("pipelines", name),
+                    "it has no sink, and no other pipeline reads it",
+                    on_key=True,
+                    example=PipelineSpec.example,
+                )
             )
         cycle = _cycle(name, feeds)
         if cycle and name == min(cycle):
             way = " -> ".join([*cycle, cycle[0]])
-            mistakes.append(document.mistake(("pipelines", name, "from"), f"it feeds itself: {way}"))
+            mistakes.append(
+                document.mistake(("pipelines", name, "from"), f"it feeds itself: {way}", example=FileSpec.example)
+            )
     return mistakes
 
 
@@ -294,11 +325,15 @@ def _check_fed(
             if not isinstance(value, str):
                 continue
             if value not in runners:
-                mistakes.append(document.mistake(path, f"no runner {value!r}{did_you_mean(value, runners)}"))
+                mistakes.append(
+                    document.mistake(path, f"no runner {value!r}{did_you_mean(value, runners)}", example=_FED)
+                )
             elif value in fed:
-                mistakes.append(document.mistake(path, f"{value!r} is fed by {fed[value]!r} already"))
+                mistakes.append(document.mistake(path, f"{value!r} is fed by {fed[value]!r} already", example=_FED))
             elif isinstance(runners[value], Mapping) and runners[value].get("stdin") is not None:
-                mistakes.append(document.mistake(path, f"{value!r} says itself what it reads, by 'stdin'"))
+                mistakes.append(
+                    document.mistake(path, f"{value!r} says itself what it reads, by 'stdin'", example=_FED)
+                )
             else:
                 fed[value] = name
     return fed

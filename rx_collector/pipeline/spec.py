@@ -18,7 +18,10 @@ from rx_collector.config.options import (
     Scope,
     Spec,
     did_you_mean,
+    example_of,
+    nearest,
     option,
+    schema_of,
 )
 from rx_collector.operators import OPERATORS
 from rx_collector.operators.backpressure import Backpressure
@@ -70,14 +73,17 @@ class BranchOptions(Spec):
     on_failure: str = option(Choice(*ON_FAILURE), "What becomes of events that the sink did not take.", "fail")
 
 
-def _unknown(sort: str, key: str, hint: str, scope: Scope) -> None:
-    scope.child(key).wrong(f"unknown {sort} {key!r}{hint}", on_key=True)
+def _unknown(sort: str, key: str, hint: str, scope: Scope, example: str = "") -> None:
+    scope.child(key, example).wrong(f"unknown {sort} {key!r}{hint}", on_key=True)
 
 
 class OperatorItem(Kind):
     """``{filter: uid > 0}``: one operator by its name."""
 
     wanted = "an operator such as {filter: uid > 0}"
+
+    def example(self) -> str:
+        return "filter: uid > 0"
 
     @staticmethod
     def known() -> set[str]:
@@ -89,6 +95,7 @@ class OperatorItem(Kind):
             return value
         if isinstance(value, Operator):
             return PlacedOperator(value)
+        scope = scope.like(OPERATORS["filter"].example)
         if isinstance(value, str):
             value = {value: None}
             named = scope  # a bare name: a mistake in it is where the name is
@@ -99,15 +106,21 @@ class OperatorItem(Kind):
         known = self.known()
         unknown = [key for key in value if key not in known]
         for key in unknown:
-            hint = f"; write parse: {{format: {key}}}" if key in FORMATS else did_you_mean(key, known)
-            _unknown("operator", key, hint, scope)
+            near = nearest(key, known)
+            if key in FORMATS:
+                hint, example = f"; write parse: {{format: {key}}}", FORMATS[key].example
+            elif near is not None:
+                hint, example = did_you_mean(key, known), OPERATORS[near].example
+            else:
+                hint, example = "; 'rx-collector list' shows what there is", ""
+            _unknown("operator", key, hint, scope, example)
         if unknown:
             return INVALID
         if len(value) != 1:
             keys = ", ".join(value) or "none"
             return scope.wrong(f"one operator is wanted in each item, not {len(value)} ({keys}); begin each with '- '")
         ((name, options),) = value.items()
-        made = OPERATORS[name].from_value(options, named.child(name))
+        made = OPERATORS[name].from_value(options, named.child(name, OPERATORS[name].example))
         return INVALID if made is INVALID else PlacedOperator(made, place_of(scope.child(name)))
 
     def schema(self) -> dict[str, Any]:
@@ -134,14 +147,20 @@ class SinkItem(Kind):
     def __init__(self, *, strategy_needed: bool = True) -> None:
         self._strategy_needed = strategy_needed
 
+    def example(self) -> str:
+        return "{file: out.ndjson, backpressure: {strategy: block}}" if self._strategy_needed else "{file: out.ndjson}"
+
     def convert(self, value: Any, scope: Scope) -> Any:
         if isinstance(value, Branch):
             return value
+        scope = scope.like(SINKS["file"].example if self._strategy_needed else "dead_letter: {file: rejected.ndjson}")
         if isinstance(value, str):
             if value not in SINKS:
                 near = did_you_mean(value, SINKS)
                 return scope.wrong(f"unknown sink {value!r}{near}; a file is written {{file: {value}}}")
             value = {value: None}
+        if value is None and scope.text() == "null":
+            return scope.wrong("a sink is wanted here, not nothing; the sink 'null' is written with a colon, null:")
         if not isinstance(value, Mapping):
             return self._wanted(value, scope)
         extra = BranchOptions.options()
@@ -149,8 +168,13 @@ class SinkItem(Kind):
         wrong = False
         for key in names:
             if key not in SINKS:
-                near = did_you_mean(key, {*SINKS, *extra})
-                _unknown("sink", key, near if "did you mean" in near else did_you_mean(key, SINKS), scope)
+                meant, example = nearest(key, {*SINKS, *extra}), ""
+                if meant in extra:
+                    example = example_of(meant, extra[meant])
+                elif meant is not None and self._strategy_needed:
+                    example = SINKS[meant].example
+                hint = did_you_mean(key, SINKS if meant is None else [meant])
+                _unknown("sink", key, hint, scope, example)
                 wrong = True
             elif isinstance(value[key], Mapping) and "backpressure" in value[key]:
                 scope.child(key).child("backpressure").wrong(
@@ -162,19 +186,21 @@ class SinkItem(Kind):
             what = "no sink is named" if not known else f"{len(known)} sinks are named ({', '.join(known)})"
             scope.wrong(f"{what}; one is wanted in each item, one of {', '.join(SINKS)}")
             wrong = True
-        if self._strategy_needed and value.get("backpressure") is None and not wrong:
+        unsaid = value.get("backpressure") is None and not scope.child("backpressure").broken
+        if self._strategy_needed and unsaid and not wrong:
             choices = ", ".join(STRATEGIES)
             at = known[0] if known else "sink"
             scope.wrong(
                 f"{at} does not say what happens when it is slower than its source: "
                 f"add 'backpressure: {{strategy: …}}' with one of {choices}",
                 on_key=True,
+                example=SINKS[known[0]].example if known else "",
             )
             wrong = True
         options: Any = BranchOptions.from_value({key: item for key, item in value.items() if key in extra}, scope)
         made: Any = INVALID
         for key in known:
-            made = SINKS[key].from_value(value[key], scope.child(key))
+            made = SINKS[key].from_value(value[key], scope.child(key, SINKS[key].example))
         if wrong or INVALID in (options, made):
             return INVALID
         if options.on_failure == "dead_letter" and not self._strategy_needed:
@@ -186,10 +212,7 @@ class SinkItem(Kind):
     def schema(self) -> dict[str, Any]:
         forms = []
         for name in SINKS:
-            beside = {
-                key: {**field.metadata["kind"].schema(), "description": field.metadata["doc"]}
-                for key, field in BranchOptions.options().items()
-            }
+            beside = {key: schema_of(field) for key, field in BranchOptions.options().items()}
             properties = {name: SINKS[name].schema(), **beside}
             forms.append(
                 {
@@ -208,6 +231,9 @@ class PipelineSpec(Spec):
     """One pipeline: where its events come from, what is done with them, where they go."""
 
     name: ClassVar[str] = "pipeline"
+    example: ClassVar[str] = (
+        "pipelines:\n  all:\n    from: [load]\n    sinks:\n      - console: {}\n        backpressure: {strategy: block}"
+    )
 
     sources: tuple[str, ...] = option(
         ListOf(TEXT, single=True, least=1), "The runners and pipelines it reads, merged.", example="[exec]", key="from"
@@ -244,7 +270,7 @@ class PipelineSpec(Spec):
         for index, branch in enumerate(self.sinks):
             if branch.on_failure == "dead_letter" and self.dead_letter is None:
                 scope.child("sinks").child(index).child("on_failure").wrong(
-                    "the pipeline has no 'dead_letter' to send to"
+                    "the pipeline has no 'dead_letter' to send to", example="dead_letter: {file: rejected.ndjson}"
                 )
 
 
@@ -253,10 +279,20 @@ class FileSpec(Spec):
     """A whole file."""
 
     name: ClassVar[str] = ""
+    example: ClassVar[str] = (
+        "runners:\n  load: {command: [vmstat, 1]}\npipelines:\n  all:\n    from: [load]\n"
+        "    sinks:\n      - console: {}\n        backpressure: {strategy: block}"
+    )
 
-    title: str | None = option(TEXT, "The name of what this file does; that of the file unless said.", None, key="name")
-    description: str | None = option(TEXT, "What it does, for people.", None)
-    secrets: tuple[str, ...] = option(ListOf(TEXT), "Variables whose values are never shown.", ())
+    title: str | None = option(
+        TEXT, "The name of what this file does; that of the file unless said.", None, example="audit", key="name"
+    )
+    description: str | None = option(
+        TEXT, "What it does, for people.", None, example="'Programs started on this host.'"
+    )
+    secrets: tuple[str, ...] = option(
+        ListOf(TEXT), "Variables whose values are never shown.", (), example="[DATABASE_URL, PIN]"
+    )
     runners: Mapping[str, RunnerSpec] = option(
         MappingOf(Nested(RunnerSpec), least=1), "The programs to start, by name."
     )

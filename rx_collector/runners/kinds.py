@@ -8,7 +8,7 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
-from rx_collector.config.options import INVALID, TEXT, Kind, ListOf, Scope, did_you_mean, plainly
+from rx_collector.config.options import COUNT, INVALID, SIZE, TEXT, Kind, ListOf, Scope, did_you_mean, plainly
 from rx_collector.units import format_duration, parse_count, parse_duration, parse_size
 
 __all__ = [
@@ -46,7 +46,9 @@ class SignalKind(Kind):
         return self._wanted(value, scope)
 
     def schema(self) -> dict[str, Any]:
-        return {"type": ["string", "integer"]}
+        # Names may also be written in lower case or without SIG, which a schema cannot say and still offer the names.
+        names = [member.name for member in signal.Signals]
+        return {"anyOf": [{"enum": names}, {"type": "string", "pattern": r"^(?!SIG)|\$\{"}, {"type": "integer"}]}
 
 
 class RestartsKind(Kind):
@@ -111,7 +113,8 @@ class EnvironmentKind(Kind):
         return made
 
     def schema(self) -> dict[str, Any]:
-        return {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean", "null"]}}
+        values = {"type": ["string", "number", "boolean", "null"]}
+        return {"type": "object", "additionalProperties": values, "propertyNames": {"pattern": "^[^=\\0]+$"}}
 
 
 class ExitCodeKind(Kind):
@@ -224,10 +227,13 @@ class NiceKind(Kind):
 class ResourceKind(Kind):
     """An amount of some resource, or ``unlimited`` (given as -1)."""
 
-    _READERS = {"size": (parse_size, "a size such as 64KiB"), "count": (parse_count, "a count such as 1_024")}
+    _READERS = {
+        "size": (parse_size, "a size such as 64KiB", SIZE),
+        "count": (parse_count, "a count such as 1_024", COUNT),
+    }
 
     def __init__(self, sort: str) -> None:
-        self._read, what = self._READERS[sort]
+        self._read, what, self._amount = self._READERS[sort]
         self.wanted = f"{what}, or unlimited"
 
     def convert(self, value: Any, scope: Scope) -> Any:
@@ -239,4 +245,4 @@ class ResourceKind(Kind):
             return self._wanted(value, scope)
 
     def schema(self) -> dict[str, Any]:
-        return {"type": ["string", "integer"]}
+        return {"anyOf": [{"enum": ["unlimited", -1]}, self._amount.schema()]}

@@ -58,6 +58,7 @@ class StopSpec(Spec):
     """
 
     name: ClassVar[str] = "stop"
+    example: ClassVar[str] = "stop: {signal: SIGINT, grace: 5s}"
     shorthand: ClassVar[str | None] = "signal"
 
     signal: signal.Signals = option(SignalKind(), "The first signal.", signal.SIGTERM)
@@ -78,6 +79,7 @@ class RestartSpec(Spec):
     """
 
     name: ClassVar[str] = "restart"
+    example: ClassVar[str] = "restart: {when: on-failure, backoff: 1s..30s, limit: 5 in 1m}"
     shorthand: ClassVar[str | None] = "when"
 
     when: str = option(Choice("never", "on-failure", "always"), "After which ends it is started again.", "never")
@@ -97,6 +99,7 @@ class EverySpec(Spec):
     """Run the command again and again, at even distances from the first start."""
 
     name: ClassVar[str] = "every"
+    example: ClassVar[str] = "every: {interval: 10s, overlap: skip}"
     shorthand: ClassVar[str | None] = "interval"
 
     interval: float = option(DURATION, "The time from start to start.", example="10s")
@@ -123,6 +126,7 @@ class FramingSpec(Spec):
     """
 
     name: ClassVar[str] = "framing"
+    example: ClassVar[str] = "framing: {by: multiline, start: '^\\d{4}-'}"
     shorthand: ClassVar[str | None] = "by"
 
     by: str = option(
@@ -144,7 +148,7 @@ class FramingSpec(Spec):
         if self.by != "multiline" and self.start is not None:
             scope.child("start").wrong("'start' goes with 'by: multiline'")
         if self.size not in (1, 2, 4, 8):
-            scope.child("size").wrong("the number has 1, 2, 4 or 8 bytes")
+            scope.child("size").wrong("the number has 1, 2, 4 or 8 bytes", example="framing: {by: length, size: 4}")
         if self.most_lines == 0:
             scope.child("most_lines").wrong("a record has at least one line")
 
@@ -157,6 +161,7 @@ class StdinSpec(Spec):
     """
 
     name: ClassVar[str] = "stdin"
+    example: ClassVar[str] = "stdin: {file: commands.txt}"
     shorthand: ClassVar[str | None] = "text"
 
     text: str | None = option(TEXT, "A text.", None)
@@ -172,6 +177,7 @@ class ReadySpec(Spec):
     """How it is known that the child is ready: a line that matches. Without this, its first line of output."""
 
     name: ClassVar[str] = "ready"
+    example: ClassVar[str] = "ready: {line: '^Attaching', on: stderr}"
     shorthand: ClassVar[str | None] = "line"
 
     line: re.Pattern[str] = option(
@@ -185,6 +191,7 @@ class LossSpec(Spec):
     """A line with which the tool itself reports that it lost events."""
 
     name: ClassVar[str] = "lost"
+    example: ClassVar[str] = "lost: {line: 'lost (?P<count>\\d+)', on: stderr}"
     shorthand: ClassVar[str | None] = "line"
 
     line: re.Pattern[str] = option(
@@ -200,6 +207,7 @@ class LimitsSpec(Spec):
     """Resource limits of the child, soft and hard (setrlimit(2)); what it starts inherits them."""
 
     name: ClassVar[str] = "limits"
+    example: ClassVar[str] = "limits: {memory: 512MiB, open_files: 1_024}"
 
     cpu: float | None = option(DURATION, "Processor time, in whole seconds; then SIGXCPU, then SIGKILL.", None)
     memory: int | None = option(ResourceKind("size"), "The address space (RLIMIT_AS).", None)
@@ -216,19 +224,23 @@ class RunnerSpec(Spec):
     """The description of a runner. `command` is an argv; no shell is involved unless `shell` is true."""
 
     name: ClassVar[str] = "runner"
+    example: ClassVar[str] = "runners:\n  load: {command: [vmstat, 1], stop: SIGINT}"
 
     command: tuple[str, ...] | str = option(CommandKind(), "The program and its arguments.", example="[vmstat, 1]")
     shell: bool = option(BOOLEAN, "Whether the command is one text for /bin/sh.", False)
     cwd: str | None = option(PATH, "The working directory; that of the file unless said.", None)
     env: Mapping[str, str | None] | None = option(
-        EnvironmentKind(), "Variables added to the collector's own, or put in their place; null removes one.", None
+        EnvironmentKind(),
+        "Variables added to the collector's own, or put in their place; null removes one.",
+        None,
+        example="{LC_ALL: C.UTF-8, DEBUG: null}",
     )
     clear_env: bool = option(BOOLEAN, "Whether the child sees the variables of 'env' alone.", False)
     stdin: StdinSpec | None = option(Nested(StdinSpec), "What the child reads; nothing unless said.", None)
     user: str | int | None = option(AccountKind(), "The user it runs as (needs root); its groups come along.", None)
     group: str | int | None = option(AccountKind(), "The group it runs as; that of the user unless said.", None)
     umask: int | None = option(UmaskKind(), "Its umask; the collector's unless said.", None)
-    nice: int | None = option(NiceKind(), "Its scheduling priority.", None)
+    nice: int | None = option(NiceKind(), "Its scheduling priority.", None, example="10")
     limits: LimitsSpec | None = option(Nested(LimitsSpec), "Its resource limits.", None)
     stop: StopSpec = option(Nested(StopSpec), "How the child is asked to end.", StopSpec())
     linger: float = option(
@@ -267,19 +279,21 @@ class RunnerSpec(Spec):
 
     def check(self, scope: Scope) -> None:
         if self.shell and not isinstance(self.command, str):
-            scope.child("command").wrong("with 'shell: true' the command is one text, not a list")
+            problem = "with 'shell: true' the command is one text, not a list"
+            scope.child("command").wrong(problem, example="command: vmstat 1 | head\nshell: true")
         if not self.shell and isinstance(self.command, str):
             scope.child("command").wrong("a list of arguments is wanted here, not a text; a text needs 'shell: true'")
         if self.framing.by == "length" and self.encoding != "utf-8":
             scope.child("encoding").wrong("records that say their length are read as UTF-8; its numbers are no text")
         if self.max_line == 0:
-            scope.child("max_line").wrong("a line needs at least one byte")
+            scope.child("max_line").wrong("a line needs at least one byte", example="max_line: 1MiB")
         for name in ("timeout", "start_timeout", "idle_timeout"):
             if getattr(self, name) is not None and getattr(self, name) <= 0:
-                scope.child(name).wrong("the time-out must be longer than nothing")
+                scope.child(name).wrong("the time-out must be longer than nothing", example=f"{name}: 30s")
         if self.every is not None and self.restart.when != "never":
             scope.child("every").wrong(
-                "a command that is run every so often is started again anyway; leave 'restart' out"
+                "a command that is run every so often is started again anyway; leave 'restart' out",
+                example="runners:\n  disks: {command: [df, -P], every: 1m}",
             )
 
     def argv(self) -> list[str]:

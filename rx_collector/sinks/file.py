@@ -59,6 +59,7 @@ class Rotate(Spec):
     """When a file is closed and renamed to ``path.1``, and how many old ones are kept."""
 
     name: ClassVar[str] = "rotate"
+    example: ClassVar[str] = "rotate: {size: 100MB, keep: 7}"
     shorthand: ClassVar[str | None] = "size"
 
     size: int | None = option(SIZE, "Before it would become larger than this.", None)

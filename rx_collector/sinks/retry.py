@@ -24,6 +24,7 @@ class Retry(Spec):
     """
 
     name: ClassVar[str] = "retry"
+    example: ClassVar[str] = "retry: {limit: 5, backoff: 100ms..10s}"
     shorthand: ClassVar[str | None] = "limit"
 
     limit: int = option(COUNT, "The most tries in a row after the first; 0: none.", 5)
