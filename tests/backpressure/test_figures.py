@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -28,12 +29,23 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
+def appending(batches: list[list[Any]]) -> float:
+    """Processor time of the least that a loop of Python can do with each event: put it into a list."""
+    began = time.thread_time()
+    for batch in batches:
+        append = [].append
+        for event in batch:
+            append(event)
+    return time.thread_time() - began
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["block", "drop_oldest", "drop_newest", "error"])
 def test_passing_an_event_costs_at_most_a_hundred_nanoseconds(benchmark: ModuleType, strategy: str) -> None:
+    """On a machine that appends an event to a list in 20 ns, and in proportion on another."""
     batches = [benchmark.batch(number * benchmark.BATCH) for number in range(200)]
-    count = benchmark.BATCH * len(batches)
-    assert min(benchmark.passing(strategy, batches) for _ in range(7)) / count <= 100e-9
+    passing = min(benchmark.passing(strategy, batches) for _ in range(7))
+    assert passing <= 5 * min(appending(batches) for _ in range(7))
 
 
 @pytest.mark.slow
