@@ -329,12 +329,12 @@ HOSTILE = {"big": 2**4000, "text": "x" * 100_000, "digits": "9" * 100_000, "form
 def test_it_takes_no_memory_and_no_time(text: str) -> None:
     one = event(HOSTILE)
     tracemalloc.start()
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         with pytest.raises((ArithmeticError, TypeError, ValueError, ExpressionError)):
             parse_expression(text)(one)
         assert tracemalloc.get_traced_memory()[1] < 200 * 2**20
-        assert time.perf_counter() - start < 2
+        assert time.process_time() - start < 2
     finally:
         tracemalloc.stop()
 
@@ -349,7 +349,7 @@ def test_it_takes_no_memory_and_no_time(text: str) -> None:
     ],
 )
 def test_depth_and_length_are_bounded(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         expression = parse_expression(text)
     except ExpressionError as error:
@@ -357,7 +357,7 @@ def test_depth_and_length_are_bounded(text: str) -> None:
     else:  # a long row is no depth
         with pytest.raises(ORDINARY):
             expression(event({"a": object()}))
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def _harmless(text: str) -> None:

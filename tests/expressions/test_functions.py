@@ -232,10 +232,10 @@ def test_what_is_found_is_bounded() -> None:
     "pattern", ["*a*a*a*a*a*a*a*a*a*a*a*b", "**/*a*a*a*a*a*b/**", "/".join(["**", "a"] * 20) + "/b", "*" * 200 + "b"]
 )
 def test_a_pattern_of_paths_takes_no_time(pattern: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     assert value(f'glob(path, "{pattern}")', path="a" * 3000) is False
     assert value(f'glob(path, "{pattern}")', path="a/" * 1500) is False
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_constants_are_made_once() -> None:

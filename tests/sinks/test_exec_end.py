@@ -100,10 +100,13 @@ def test_a_guardian_that_was_killed_is_replaced() -> None:
 
 
 def test_a_guardian_forgets_what_is_over() -> None:
-    guardian = Guardian()
-    for group in range(1 << 22, (1 << 22) + 200):  # numbers that no process has
-        guardian.started(group, ends_by_itself=group % 2 == 0)
-        guardian.over(group)
-    begun = time.monotonic()
-    guardian.close()
-    assert time.monotonic() - begun < 0.5  # it neither waits for anybody nor has it a list that grew
+    took = []
+    for _ in range(5):  # the machine may be busy in some of them
+        guardian = Guardian()
+        for group in range(1 << 22, (1 << 22) + 200):  # numbers that no process has
+            guardian.started(group, ends_by_itself=group % 2 == 0)
+            guardian.over(group)
+        begun = time.monotonic()
+        guardian.close()
+        took.append(time.monotonic() - begun)
+    assert min(took) < 0.6  # it does not wait for anybody, as it would for 0.7 s
