@@ -15,6 +15,8 @@ from rx_collector.runners.spec import RunnerSpec
 __all__ = ["Watch", "named_files"]
 
 _BETWEEN_LOOKS = 0.5  # seconds
+_UNTIL_SETTLED = 0.1  # seconds in which a file that has changed changes no more
+_MOST_LOOKS = 20  # then what there is is taken
 _State = tuple[int, int, int] | None
 
 
@@ -39,11 +41,21 @@ class Watch:
         pause = threading.Event()
         while True:
             now = self._look()
-            for file, state in now.items():
-                if self._seen.get(file) != state:
-                    self._seen = now
-                    return file
+            changed = [file for file, state in now.items() if self._seen.get(file) != state]
+            if changed:
+                self._seen = self._settled(now, pause)
+                return changed[0]
             pause.wait(_BETWEEN_LOOKS)
+
+    def _settled(self, before: dict[str, _State], pause: threading.Event) -> dict[str, _State]:
+        """Wait until nothing changes any more: who writes a file empties it first, and may write it in parts."""
+        for _ in range(_MOST_LOOKS):
+            pause.wait(_UNTIL_SETTLED)
+            now = self._look()
+            if now == before:
+                break
+            before = now
+        return before
 
     def _look(self) -> dict[str, _State]:
         return {file: _state(file) for file in sorted(self._named | self._others)}

@@ -232,3 +232,14 @@ def test_the_pipelines_that_come_with_it() -> None:
     assert "no tests" not in result.stdout
     assert result.stdout.splitlines()[-1].startswith(f"{result.stdout.count('✓')} passed in ")
     assert all(result.stdout.count(f"{file}\n") == 1 for file in files)
+
+
+def test_a_file_that_is_being_written_is_not_read_before_it_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks again until two looks in a row see the same."""
+    from rx_collector.cli import watch
+
+    states = iter([(0, 0, 0), (1, 0, 0), (2, 2, 0), (3, 4, 0), (3, 4, 0)])
+    monkeypatch.setattr(watch, "_state", lambda file: next(states))
+    monkeypatch.setattr(watch, "_UNTIL_SETTLED", 0.0)
+    assert watch.Watch(["x.yaml"]).wait([]).endswith("x.yaml")
+    assert next(states, None) is None
