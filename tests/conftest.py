@@ -17,6 +17,7 @@ from loguru import logger
 
 from rx_collector.ledger import Report
 from rx_collector.pipeline.collector import Collector
+from rx_collector.runners.supervisor import supervisor
 
 CHILDREN = Path(__file__).parent / "children"
 
@@ -116,7 +117,11 @@ def nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def threads() -> list[str]:
         return [thread.name for thread in threading.enumerate() if thread.name.startswith("rx-")]
 
-    wait_until(lambda: not threads(), f"threads are left: {threads()}")
+    try:
+        wait_until(lambda: not threads(), f"threads are left: {threads()}")
+    finally:
+        for child_ in supervisor.children():  # nor what it started
+            child_.kill()
     wait_until(lambda: set(children_of_this_process()) <= there, "children are left")
     wait_until(lambda: descriptors() <= before, f"descriptors are left: {descriptors() - before}")
 

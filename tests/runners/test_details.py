@@ -156,23 +156,33 @@ def test_what_the_guardian_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told == ["?", "!"]
 
 
-def test_the_guardian_knows_no_group_that_is_over_and_survives_signals(tmp_path: Path) -> None:
+def ignores(pid: int, number: int) -> bool:
+    """Whether a process ignores a signal, as the guardian does as soon as its script has begun."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    mask = next(line for line in status.splitlines() if line.startswith("SigIgn"))
+    return bool(int(mask.split()[1], 16) & 1 << (number - 1))
+
+
+def test_the_guardian_knows_no_group_that_is_over_and_survives_signals() -> None:
     """It is a process of its own: what it kills at the end is what it was told, so a number used again is safe."""
     guardian = Guardian()
     bystander = Collected(rx.runner("sh", "-c", "echo $$; exec sleep 3600", name="bystander"))
-    assert bystander.first.wait(10)
-    group = int(bystander.texts[0])
-    guardian.starting("pipe:[1]")
-    guardian.not_started()
-    guardian.started(group)
-    guardian.over(group)
-    pid = guardian.pid
-    assert pid is not None
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE):
-        os.kill(pid, number)
-    guardian.started(1 << 22)
-    assert not gone(pid)
-    guardian.over(1 << 22)
-    guardian.close()
-    assert not gone(group)
-    bystander.subscription.dispose()
+    try:
+        assert bystander.first.wait(10)
+        group = int(bystander.texts[0])
+        guardian.starting("pipe:[1]")
+        guardian.not_started()
+        guardian.started(group)
+        guardian.over(group)
+        pid = guardian.pid
+        assert pid is not None
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE):
+            wait_until(lambda number=number, pid=pid: ignores(pid, number), "it has begun")  # type: ignore[misc]
+            os.kill(pid, number)
+        guardian.started(1 << 22)
+        assert not gone(pid)
+        guardian.over(1 << 22)
+        guardian.close()
+        assert not gone(group)
+    finally:
+        bystander.subscription.dispose()
