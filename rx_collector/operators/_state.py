@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from loguru import logger
 
@@ -11,7 +11,10 @@ from rx_collector.event import Event, rejected
 from rx_collector.ledger import Node
 from rx_collector.stream.flow import Context
 
-__all__ = ["Bounded", "reject"]
+if TYPE_CHECKING:
+    from rx_collector.stream.code import SegmentCode
+
+__all__ = ["Bounded", "emit_verdict", "reject"]
 
 V = TypeVar("V")
 
@@ -57,6 +60,22 @@ class Bounded(Generic[V]):
             return False
         del values[next(iter(values))]
         return True
+
+
+def emit_verdict(code: SegmentCode, source: str) -> None:
+    """Write what becomes of an event by a verdict: True lets it pass, False filters it, and None lets it pass, too, but a
+    key was forgotten for it.
+    """
+    answer = code.temporary()
+    code.write(f"{answer} = {source}")
+    code.write(f"if {answer} is not True:")
+    code.indent()
+    code.write(f"if {answer} is False:")
+    code.indent()
+    code.lose()
+    code.dedent()
+    code.write(f"{code.counter('evicted')} += 1")
+    code.dedent()
 
 
 def reject(error: Exception, event: Event, node: Node, context: Context) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rx_collector.config.options import COUNT, RATE, ListOf, Scope, option
 from rx_collector.event import encode_json
 from rx_collector.expressions.option import EXPRESSION, Evaluation, fields_read
-from rx_collector.operators._state import Bounded
+from rx_collector.operators._state import Bounded, emit_verdict
 from rx_collector.stream.operator import Stage, operator
 
 if TYPE_CHECKING:
@@ -66,16 +66,7 @@ class Sample(Stage):
             code.dedent()
             return
         turns = code.state(lambda: _Turns(self.size, self.every or 1), "turns")
-        answer = code.temporary()
-        code.write(f"{answer} = {turns}.take({code.key(self.key or ())})")
-        code.write(f"if {answer} is not True:")
-        code.indent()
-        code.write(f"if {answer} is False:")
-        code.indent()
-        code.lose()
-        code.dedent()
-        code.write(f"{code.counter('evicted')} += 1")
-        code.dedent()
+        emit_verdict(code, f"{turns}.take({code.key(self.key or ())})")
 
 
 def _part_of(key: Any) -> float:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rx_collector.config.options import COUNT, DURATION, ListOf, Scope, option
 from rx_collector.expressions.option import EXPRESSION, Evaluation, fields_read
-from rx_collector.operators._state import Bounded
+from rx_collector.operators._state import Bounded, emit_verdict
 from rx_collector.stream.operator import Stage, operator
 
 if TYPE_CHECKING:
@@ -55,16 +55,7 @@ class Throttle(Stage):
 
     def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
         buckets = code.state(lambda: _Buckets(self.size, self.count, self.time), "buckets")
-        answer = code.temporary()
-        code.write(f"{answer} = {buckets}.take({code.key(self.key or ())}, {code.observed()})")
-        code.write(f"if {answer} is not True:")
-        code.indent()
-        code.write(f"if {answer} is False:")
-        code.indent()
-        code.lose()
-        code.dedent()
-        code.write(f"{code.counter('evicted')} += 1")
-        code.dedent()
+        emit_verdict(code, f"{buckets}.take({code.key(self.key or ())}, {code.observed()})")
 
 
 class _Buckets:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 from rx_collector.backpressure import STRATEGIES
@@ -246,14 +247,14 @@ class PipelineSpec(Spec):
         SinkItem(strategy_needed=False), "Where the records of rejected events go.", None
     )
 
-    @property
+    @cached_property
     def branches(self) -> tuple[str, ...]:
         """The names of the branches that its operators send events to; other pipelines read them as NAME.BRANCH."""
         return tuple(
             way for placed in self.operators if isinstance(placed.operator, Route) for way in placed.operator.ways
         )
 
-    @property
+    @cached_property
     def reads(self) -> frozenset[str]:
         """The names of all that it reads: where its events come from, and what they are joined with."""
         joined = (placed.operator.other for placed in self.operators if isinstance(placed.operator, Join))
