@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rx_collector.config.options import Choice, MappingOf, option
 from rx_collector.event import encode_json
+from rx_collector.stream.code import with_fields
 from rx_collector.stream.operator import Stage, operator
 
 if TYPE_CHECKING:
@@ -71,8 +72,7 @@ class Cast(Stage):
         casts = {name: _CASTS[kind] for name, kind in self.types.items()}
 
         def cast(data: Any) -> dict[str, Any]:
-            if not isinstance(data, dict):
-                raise TypeError(f"the payload is not an object with fields but a {type(data).__name__}")
+            with_fields(data)
             made: dict[str, Any] = {}
             for name, convert in casts.items():
                 value = data.get(name)

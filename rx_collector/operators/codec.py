@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from rx_collector.config.options import Choice, MappingOf, option
 from rx_collector.event import encode_json
+from rx_collector.stream.code import with_fields
 from rx_collector.stream.operator import Stage, operator
 
 if TYPE_CHECKING:
@@ -65,8 +66,7 @@ class _Codec(Stage):
         codes = {name: self.codes[form] for name, form in self.fields.items()}
 
         def convert(data: Any) -> dict[str, Any]:
-            if not isinstance(data, dict):
-                raise TypeError(f"the payload is not an object with fields but a {type(data).__name__}")
+            with_fields(data)
             made: dict[str, Any] = {}
             for name, change in codes.items():
                 value = data.get(name)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rx_collector.config.options import TEXT, ListOf, MappingOf, option
 from rx_collector.expressions.option import LITERAL_EXPRESSION, Evaluation
+from rx_collector.stream.code import with_fields
 from rx_collector.stream.operator import Stage, operator
 
 if TYPE_CHECKING:
@@ -99,6 +100,5 @@ class Keep(Stage):
 
 
 def _kept(data: Any, names: tuple[str, ...]) -> dict[str, Any]:
-    if not isinstance(data, dict):
-        raise TypeError(f"the payload is not an object with fields but a {type(data).__name__}")
+    with_fields(data)
     return {name: data[name] for name in names if name in data}

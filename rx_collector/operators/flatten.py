@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rx_collector.config.options import BOOLEAN, COUNT, TEXT, ListOf, Scope, option
+from rx_collector.stream.code import with_fields
 from rx_collector.stream.operator import Stage, operator
 
 if TYPE_CHECKING:
@@ -45,8 +46,7 @@ class Flatten(Stage):
         fields = None if self.fields is None else frozenset(self.fields)
 
         def flat(data: Any) -> dict[str, Any]:
-            if not isinstance(data, dict):
-                raise TypeError(f"the payload is not an object with fields but a {type(data).__name__}")
+            with_fields(data)
             made: dict[str, Any] = {}
             for name, value in data.items():
                 if fields is None or name in fields:

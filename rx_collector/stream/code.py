@@ -48,11 +48,16 @@ def field_of(data: Any, name: str) -> Any:
     return data.get(name) if isinstance(data, dict) else None
 
 
-def copy_of(data: Any) -> dict[str, Any]:
-    """Copy a payload before it is edited."""
+def with_fields(data: Any) -> dict[str, Any]:
+    """Give a payload that has fields. Raises TypeError for one that has none."""
     if not isinstance(data, dict):
         raise TypeError(f"the payload is not an object with fields but a {type(data).__name__}")
-    return dict(data)
+    return data
+
+
+def copy_of(data: Any) -> dict[str, Any]:
+    """Copy a payload before it is edited."""
+    return dict(with_fields(data))
 
 
 class SegmentCode:
