@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import threading
 from collections import deque
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,8 +11,9 @@ from typing import ClassVar
 from rx_collector.config.options import COUNT, DURATION, Choice, Scope, option
 from rx_collector.event import Event
 from rx_collector.ledger import Node
+from rx_collector.operators._holding import Holding
 from rx_collector.operators._timer import Timer
-from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context
+from rx_collector.stream.flow import Batch, BatchObserver, Context
 from rx_collector.stream.operator import BatchOperator, operator
 
 __all__ = ["Sort"]
@@ -53,23 +53,17 @@ class Sort(BatchOperator):
         return _Sorter(self, downstream, context, node)
 
 
-class _Sorter(Connection):
+class _Sorter(Holding):
     def __init__(self, spec: Sort, downstream: BatchObserver, context: Context, node: Node) -> None:
+        super().__init__(downstream, context, node)
         self._lateness = round(spec.lateness * 1e9)
         self._size = spec.size
         self._drops = spec.late == "drop"
-        self._downstream = downstream
-        self._context = context
-        self._node = node
-        self._lock = threading.RLock()
         self._timer = Timer(context, self._lock, self._on_time)
         self._waiting: list[tuple[int, int, Event]] = []  # a heap: time, number, event
         self._arrived: deque[tuple[int, int]] = deque()  # when it came, and the time up to which all is sent then
         self._numbers = itertools.count()
         self._latest = self._sent_to = -(1 << 63)
-        self._held = 0
-        self._disposed = False
-        node.held = lambda: self._held
 
     def on_batch(self, batch: Batch) -> None:
         assert isinstance(batch, list)
@@ -145,25 +139,6 @@ class _Sorter(Connection):
         self._account(0, out)
         self._send(out)
 
-    def stop(self) -> None:
-        """Nothing: it ends when what comes before it does."""
-
     def dispose(self) -> None:
-        """Drop what waits, counted, and everything that still comes."""
-        # Without the lock, which may be held by a thread that waits further down: the ledger's own is enough here.
-        with self._context.ledger.lock:
-            if not self._disposed:
-                self._disposed = True
-                self._node.dropped["disposed"] += self._held
-                self._held = 0
+        super().dispose()
         self._timer.close()
-
-    def on_error(self, error: Exception) -> None:
-        with self._lock:
-            self._end()
-            self._downstream.on_error(error)
-
-    def on_completed(self) -> None:
-        with self._lock:
-            self._end()
-            self._downstream.on_completed()

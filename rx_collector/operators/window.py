@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import threading
 from collections import deque
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -17,9 +16,10 @@ from rx_collector.expressions.aggregate import WINDOW_AGGREGATE, Aggregate
 from rx_collector.expressions.keys import hashable
 from rx_collector.expressions.option import KEYS, Evaluation
 from rx_collector.ledger import Node
+from rx_collector.operators._holding import Holding
 from rx_collector.operators._state import reject
 from rx_collector.operators._timer import Timer
-from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context
+from rx_collector.stream.flow import Batch, BatchObserver, Context
 from rx_collector.stream.operator import BatchOperator, operator
 
 __all__ = ["Aggregated", "Grouping", "Sessions", "State", "Window"]
@@ -216,32 +216,26 @@ class State:
         self.closed = False
 
 
-class _Windows(Connection):
+class _Windows(Holding):
     """What all kinds have in common: keys and values of events, what is held, timers, the end.
 
     It works on the thread that brings the batches, and on the timer's when the time is up.
     """
 
     def __init__(self, spec: Grouping, downstream: BatchObserver, context: Context, node: Node) -> None:
+        super().__init__(downstream, context, node)
         self._keys = list(spec.group_by().items())
         self._aggregates = list(spec.aggregates().items())
         self._functions = [aggregate.function for _, aggregate in self._aggregates]
         self._most: int = spec.size  # type: ignore[attr-defined]
-        self._downstream = downstream
-        self._context = context
-        self._node = node
-        self._lock = threading.RLock()
         self._states: dict[Hashable, State] = {}  # in the order of their last event
         self._order = itertools.count()
-        self._held = 0
         self._out: list[Event] = []
         self._merged = 0
         self._evicted = 0
         self._late = 0
         self._ready: list[Event] = []
         self._ended = False
-        self._disposed = False
-        node.held = lambda: self._held
 
     # What the kinds differ in
 
@@ -370,29 +364,6 @@ class _Windows(Connection):
         self._close_all()
         self._account(0, 0, 0)
         self._send()
-
-    def stop(self) -> None:
-        """Nothing: it ends when what comes before it does."""
-
-    def dispose(self) -> None:
-        """Drop what is held, counted, and everything that still comes."""
-        # Without the lock, which may be held by a thread that waits further down: the ledger's own is enough here.
-        with self._context.ledger.lock:
-            if self._disposed:
-                return
-            self._disposed = True
-            self._node.dropped["disposed"] += self._held
-            self._held = 0
-
-    def on_error(self, error: Exception) -> None:
-        with self._lock:
-            self._end()
-            self._downstream.on_error(error)
-
-    def on_completed(self) -> None:
-        with self._lock:
-            self._end()
-            self._downstream.on_completed()
 
 
 class _Whole(_Windows):
