@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, ClassVar
-
-from reactivex.abc import DisposableBase, SchedulerBase
+from typing import ClassVar
 
 from rx_collector.config.options import COUNT, DURATION, Scope, option
 from rx_collector.event import Event
 from rx_collector.ledger import Node
-from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context
+from rx_collector.operators._holding import Holding
+from rx_collector.operators._timer import Timer
+from rx_collector.stream.flow import Batch, BatchObserver, Context
 from rx_collector.stream.operator import BatchOperator, operator
 
 __all__ = ["Buffer"]
@@ -46,22 +43,16 @@ class Buffer(BatchOperator):
         return _Gatherer(self, downstream, context, node)
 
 
-class _Gatherer(Connection):
+class _Gatherer(Holding):
     """Gathers on the thread that brings the batches; the timer's thread only sends what is overdue."""
 
     def __init__(self, spec: Buffer, downstream: BatchObserver, context: Context, node: Node) -> None:
+        super().__init__(downstream, context, node)
         self._count = spec.count or 1 << 62
-        self._time = timedelta(seconds=spec.time) if spec.time is not None else None
-        self._downstream = downstream
-        self._context = context
-        self._node = node
-        self._lock = threading.RLock()
-        self._held: list[Event] = []
-        self._since: datetime | None = None
-        self._timer: DisposableBase | None = None
-        self._ended = False
-        self._disposed = False
-        node.held = lambda: len(self._held)
+        self._time = round(spec.time * 1e9) if spec.time is not None else None
+        self._timer = Timer(context, self._lock, self._on_time)
+        self._gathered: list[Event] = []
+        self._since: int | None = None  # when the first of them came
 
     def on_batch(self, batch: Batch) -> None:
         assert isinstance(batch, list)
@@ -69,7 +60,7 @@ class _Gatherer(Connection):
             position = 0
             lists: list[Event] = []
             while position < len(batch):
-                room = self._count - len(self._held)
+                room = self._count - len(self._gathered)
                 part = batch[position : position + room]
                 position += len(part)
                 with self._context.ledger.lock:
@@ -77,81 +68,46 @@ class _Gatherer(Connection):
                     if self._disposed:
                         self._node.dropped["disposed"] += len(part)
                         continue
-                    self._held.extend(part)
-                if len(self._held) >= self._count:
+                    self._gathered.extend(part)
+                    self._held = len(self._gathered)
+                if len(self._gathered) >= self._count:
                     lists += self._take()
             if lists:
                 self._downstream.on_batch(lists)
             if self._held and self._time is not None and self._since is None:
-                clock = self._context.clock()
-                self._since = clock.now
-                if self._timer is None:
-                    self._schedule(clock, self._time)
+                self._since = self._timer.now()
+                self._timer.at(self._since + self._time)
 
     def _take(self) -> list[Event]:
         """Give the list that is gathered, none where there is nothing in it."""
         self._since = None
         with self._context.ledger.lock:
-            held, self._held = self._held, []
-            if not held:
+            gathered, self._gathered = self._gathered, []
+            if not gathered or self._disposed:
                 return []
-            self._node.merged += len(held)
+            self._held = 0
+            self._node.merged += len(gathered)
             self._node.made += 1
             self._node.out += 1
-        return [held[0].replace(held, f"{held[0].part}+{len(held) - 1}")]
+        return [gathered[0].replace(gathered, f"{gathered[0].part}+{len(gathered) - 1}")]
 
     def _send(self) -> None:
         if made := self._take():
             self._downstream.on_batch(made)
 
-    def _schedule(self, clock: SchedulerBase, wait: timedelta) -> None:
-        self._timer = clock.schedule_relative(wait, _action(self._on_time))
-
-    def _on_time(self, clock: SchedulerBase) -> None:
-        with self._lock:
-            self._timer = None
-            if self._ended or self._since is None or self._time is None:
-                return
-            rest = self._since + self._time - clock.now
-            if rest > timedelta(0):  # the list it was set for is gone, this is a younger one
-                self._schedule(clock, rest)
-            else:
-                self._send()
+    def _on_time(self) -> None:
+        if self._since is None or self._time is None:
+            return
+        due = self._since + self._time
+        if due > self._timer.now():  # the list it was set for is gone, this is a younger one
+            self._timer.at(due)
+        else:
+            self._send()
 
     def _end(self) -> None:
-        self._ended = True
-        if self._timer is not None:
-            self._timer.dispose()
-            self._timer = None
+        self._timer.close()
         self._send()
 
-    def stop(self) -> None:
-        """Nothing: it ends when what comes before it does."""
-
     def dispose(self) -> None:
-        """Drop what is held, counted, and everything that still comes."""
-        # Without the lock, which may be held by a thread that waits further down: the ledger's own is enough here.
-        self._disposed = True
-        with self._context.ledger.lock:
-            self._node.dropped["disposed"] += len(self._held)
-            self._held = []
-        timer = self._timer
-        if timer is not None:
-            timer.dispose()
-
-    def on_error(self, error: Exception) -> None:
-        with self._lock:
-            self._end()
-            self._downstream.on_error(error)
-
-    def on_completed(self) -> None:
-        with self._lock:
-            self._end()
-            self._downstream.on_completed()
-
-
-def _action(function: Callable[[SchedulerBase], None]) -> Callable[[SchedulerBase, Any], None]:
-    def action(scheduler: SchedulerBase, state: Any = None) -> None:
-        function(scheduler)
-
-    return action
+        super().dispose()
+        self._timer.close()
