@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from loguru import logger
-
 from rx_collector.event import Event, rejected
 from rx_collector.ledger import Node
 from rx_collector.stream.flow import Context
+from rx_collector.stream.rejection import warn_once
 
 if TYPE_CHECKING:
     from rx_collector.stream.code import SegmentCode
@@ -81,25 +80,17 @@ def emit_verdict(code: SegmentCode, source: str) -> None:
 def reject(error: Exception, event: Event, node: Node, context: Context) -> None:
     """Make the dead letter of an event that an operator failed for. The operator has counted it already."""
     error.__traceback__ = None
-    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    if not node.warned:
-        node.warned = True
-        where = f"{node.name} ({node.place})" if node.place else node.name
-        logger.warning(
-            "{}, {}: {} (line {} of {}; more like this are counted, not logged)",
-            *(context.pipeline.name, where, said, event.line, event.runner),
-        )
-    context.reject(
-        rejected(
-            origin=event.origin,
-            line=event.line,
-            part=event.part,
-            raw=event.raw,
-            data=None if event.raw is not None else event.data,
-            operator=node.name,
-            reason=node.name.rpartition(" ")[2],
-            error=said,
-            place=node.place,
-            time_ns=event._time_ns,
-        )
+    record = rejected(
+        origin=event.origin,
+        line=event.line,
+        part=event.part,
+        raw=event.raw,
+        data=None if event.raw is not None else event.data,
+        operator=node.name,
+        reason=node.name.rpartition(" ")[2],
+        error=f"{type(error).__name__}: {error}" if str(error) else type(error).__name__,
+        place=node.place,
+        time_ns=event._time_ns,
     )
+    warn_once(record, node, context)
+    context.reject(record)

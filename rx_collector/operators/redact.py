@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from rx_collector.config.options import BOOLEAN, TEXT, Choice, Kind, ListOf, Scope, option
+from rx_collector.config.options import BOOLEAN, TEXT, Choice, ListOf, Scope, option
+from rx_collector.config.pattern import PatternKind
 from rx_collector.stream.operator import Stage, operator
 
 if TYPE_CHECKING:
@@ -38,22 +39,11 @@ _SECRET_FIELD = re.compile(rf"(?i)^(?:.*[._-])?(?:{_NAMES}|authorization|cookie|
 _DEEPEST = 200
 
 
-class _PatternsKind(Kind):
-    wanted = "a regular expression"
-
-    def convert(self, value: Any, scope: Scope) -> Any:
-        if not isinstance(value, str):
-            return self._wanted(value, scope)
-        try:
-            pattern = re.compile(value)
-        except (re.error, OverflowError, RecursionError) as error:
-            return scope.wrong(f"not a regular expression: {error}")
+class _PatternsKind(PatternKind):
+    def checked(self, pattern: re.Pattern[str], scope: Scope) -> Any:
         if pattern.search("") is not None:
             return scope.wrong("the expression matches an empty text, so it would match everywhere")
-        return value
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "string"}
+        return pattern
 
 
 @operator(
@@ -86,7 +76,7 @@ class Redact(Stage):
         ("authorization", "cookie", "token", "key"),
         example="[authorization, email]",
     )
-    also: Sequence[str] = option(
+    also: Sequence[re.Pattern[str]] = option(
         ListOf(_PatternsKind(), single=True),
         "Regular expressions for more; a group named 'secret' is the part to take out.",
         (),

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from rx_collector.config.options import INVALID, Kind, MappingOf, Scope, option
+from rx_collector.config.options import MappingOf, Scope, option
+from rx_collector.config.pattern import PatternKind
 from rx_collector.errors import ParseError
 from rx_collector.event import Origin
 from rx_collector.parsers.base import TYPES, Format, TextParser, convert_types, format, null_texts
@@ -14,26 +15,11 @@ from rx_collector.parsers.base import TYPES, Format, TextParser, convert_types, 
 __all__ = ["Regex"]
 
 
-class _Pattern(Kind):
-    wanted = "a regular expression"
-
-    def convert(self, value: Any, scope: Scope) -> Any:
-        if isinstance(value, re.Pattern):
-            value = value.pattern
-        if not isinstance(value, str):
-            return self._wanted(value, scope)
-        try:
-            pattern = re.compile(value)
-        except (re.error, OverflowError, RecursionError) as error:
-            position = getattr(error, "pos", None)
-            return scope.wrong(f"not a regular expression: {error}", inside=(1, position) if position else None)
+class _Pattern(PatternKind):
+    def checked(self, pattern: re.Pattern[str], scope: Scope) -> Any:
         if not pattern.groupindex:
-            scope.wrong("the expression names no group; write (?P<name>…) for each field")
-            return INVALID
+            return scope.wrong("the expression names no group; write (?P<name>…) for each field")
         return pattern
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "string"}
 
 
 @format(

@@ -18,7 +18,6 @@ __all__ = [
     "EnvironmentKind",
     "ExitCodeKind",
     "NiceKind",
-    "PatternKind",
     "ResourceKind",
     "RestartsKind",
     "SignalKind",
@@ -127,33 +126,6 @@ class ExitCodeKind(Kind):
 
     def schema(self) -> dict[str, Any]:
         return {"type": "integer", "minimum": 0, "maximum": 255}
-
-
-class PatternKind(Kind):
-    """A regular expression that is searched for in a line."""
-
-    wanted = "a regular expression"
-
-    def __init__(self, *groups: str) -> None:
-        self._groups = groups
-
-    def convert(self, value: Any, scope: Scope) -> Any:
-        if isinstance(value, re.Pattern):
-            value = value.pattern
-        if not isinstance(value, str):
-            return self._wanted(value, scope)
-        try:
-            pattern = re.compile(value)
-        except (re.error, OverflowError, RecursionError) as error:
-            position = getattr(error, "pos", None)
-            return scope.wrong(f"not a regular expression: {error}", inside=(1, position) if position else None)
-        for group in self._groups:
-            if group not in pattern.groupindex:
-                return scope.wrong(f"the expression names no group {group!r}; write (?P<{group}>…)")
-        return pattern
-
-    def schema(self) -> dict[str, Any]:
-        return {"type": "string"}
 
 
 class EncodingKind(Kind):

@@ -23,6 +23,7 @@ from rx_collector.config.options import (
     Spec,
     option,
 )
+from rx_collector.config.pattern import PatternKind
 from rx_collector.runners.kinds import (
     AccountKind,
     CommandKind,
@@ -30,7 +31,6 @@ from rx_collector.runners.kinds import (
     EnvironmentKind,
     ExitCodeKind,
     NiceKind,
-    PatternKind,
     ResourceKind,
     RestartsKind,
     SignalKind,

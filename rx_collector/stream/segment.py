@@ -19,6 +19,7 @@ from rx_collector.ledger import Node
 from rx_collector.stream.code import SegmentCode
 from rx_collector.stream.flow import Batch, BatchObserver, Context
 from rx_collector.stream.operator import Operator, Stage
+from rx_collector.stream.rejection import warn_once
 
 __all__ = ["Segment", "SegmentObserver", "Step", "compile_segment"]
 
@@ -130,7 +131,6 @@ class SegmentObserver:
         self._rejected = [0] * len(steps)
         self._failure: Exception | None = None
         self._batch: Batch = []
-        self._warned: set[int] = set()
         self._told: set[tuple[int, str]] = set()
 
     def on_batch(self, batch: Batch) -> None:
@@ -217,16 +217,7 @@ class SegmentObserver:
         self._rejected[index] += 1
         error.__traceback__ = None  # it holds this frame, and so the whole batch
         record = _record(error, values, step, segment.states[index], batch)
-        if index not in self._warned:
-            self._warned.add(index)
-            logger.warning(
-                "{}, {}: {} (line {} of {}; more like this are counted, not logged)",
-                self._context.pipeline.name,
-                step,
-                record.data["error"],
-                record.line,
-                record.runner,
-            )
+        warn_once(record, self._nodes[index], self._context)
         if stage.on_error == "dead_letter":
             self._context.reject(record)
         elif stage.on_error == "fail":
