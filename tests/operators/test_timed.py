@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from reactivex.testing import TestScheduler
 import rx_collector as rx
 from rx_collector import operators as op
 from rx_collector.event import Event
+from rx_collector.operators._timer import Timer
 from rx_collector.stream.eventstream import new_context
 from tests.events import ORIGIN, run_batches
 
@@ -56,6 +58,27 @@ class Timed:
 
 def late(second: float, **data: Any) -> Event:
     return Event(data, None, ORIGIN, 1, None, round(second * 1e9))
+
+
+# The timer that they share
+
+
+def test_a_timer_acts_at_the_earliest_time_it_was_asked_for() -> None:
+    scheduler = TestScheduler()
+    seen: list[float] = []
+    timer = Timer(new_context("test", scheduler), threading.RLock(), lambda: seen.append(scheduler.clock))
+    for second in (20, 10, 30):
+        timer.at(second * 10**9)
+    scheduler.advance_to(15)
+    timer.at(18 * 10**9)
+    timer.cancel()
+    timer.at(25 * 10**9)
+    scheduler.advance_to(28)
+    timer.at(29 * 10**9)
+    timer.close()
+    timer.at(29 * 10**9)
+    scheduler.advance_to(50)
+    assert seen == [10, 25]
 
 
 # debounce

@@ -405,6 +405,20 @@ def test_a_window_that_is_disposed_says_what_it_held() -> None:
     context.close()
 
 
+def test_an_event_in_several_windows_is_held_until_the_last_of_them_closes() -> None:
+    context = new_context("test")
+    node = context.pipeline.node("x")
+    window: Any = op.window({"n": "count()"}, every=30, slide=10, time="event").attach(Result(), context, node)
+    held = []
+    for second in (25, 41, 51, 200):  # the first is in windows that end at 30, 40 and 50
+        window.on_batch([at(second)])
+        held.append(node.held())
+    assert held == [1, 2, 2, 1]
+    window.on_completed()
+    assert (node.held(), node.merged, node.missing()) == (0, 4, 0)
+    context.close()
+
+
 # In files
 
 

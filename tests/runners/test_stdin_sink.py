@@ -134,6 +134,22 @@ def test_a_child_that_reads_nothing_holds_its_source_up_and_no_stop(tmp_path: Pa
     assert any("did not take all events within" in error for error in report.errors), report.errors
 
 
+def test_a_fed_child_that_nobody_reads_ends_by_itself(tmp_path: Path) -> None:
+    """It works for itself: when all pipelines are complete it is not stopped in the middle of what it still does."""
+    script = "trap 'exit 9' TERM; cat > got; sleep 0.5; echo done >> got"
+    text = f"""
+runners:
+  source: {{command: [seq, "3"]}}
+  fed: {{command: [sh, -c, {json.dumps(script)}]}}
+pipelines:
+  in: {{from: source, sinks: [{{stdin: {{runner: fed, format: text}}, backpressure: block}}]}}
+"""
+    report = run_project(tmp_path, text)
+    assert (tmp_path / "got").read_text().split() == ["1", "2", "3", "done"]
+    assert [exit_["code"] for exit_ in report.runners["fed"].exits] == [0]
+    assert report.exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("sink", "place", "message"),
     [
