@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rx_collector.config.options import Choice, MappingOf, option
 from rx_collector.event import encode_json
-from rx_collector.stream.code import with_fields
+from rx_collector.operators.fields import emit_conversion
 from rx_collector.stream.operator import Stage, operator
 
 if TYPE_CHECKING:
@@ -70,18 +70,6 @@ class Cast(Stage):
 
     def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
         casts = {name: _CASTS[kind] for name, kind in self.types.items()}
-
-        def cast(data: Any) -> dict[str, Any]:
-            with_fields(data)
-            made: dict[str, Any] = {}
-            for name, convert in casts.items():
-                value = data.get(name)
-                if value is not None:
-                    try:
-                        made[name] = convert(value)
-                    except (ValueError, TypeError, OverflowError) as error:
-                        kind = self.types[name]
-                        raise ValueError(f"field {name!r} cannot become {kind}: {str(error)[:120]}") from None
-            return {**data, **made}
-
-        code.assign(f"{code.bind(cast, 'cast')}({code.data()})", is_dict=True, owned=True)
+        emit_conversion(
+            code, casts, {name: f"field {name!r} cannot become {kind}" for name, kind in self.types.items()}
+        )

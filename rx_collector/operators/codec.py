@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,7 +10,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from rx_collector.config.options import Choice, MappingOf, option
 from rx_collector.event import encode_json
-from rx_collector.stream.code import with_fields
+from rx_collector.operators.fields import emit_conversion
 from rx_collector.stream.operator import Stage, operator
 
 if TYPE_CHECKING:
@@ -63,21 +62,11 @@ class _Codec(Stage):
         raise NotImplementedError
 
     def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
-        codes = {name: self.codes[form] for name, form in self.fields.items()}
+        conversions = {name: self._conversion(self.codes[form]) for name, form in self.fields.items()}
+        emit_conversion(code, conversions, {name: f"field {name!r}, {form}" for name, form in self.fields.items()})
 
-        def convert(data: Any) -> dict[str, Any]:
-            with_fields(data)
-            made: dict[str, Any] = {}
-            for name, change in codes.items():
-                value = data.get(name)
-                if value is not None:
-                    try:
-                        made[name] = change(self.value(value))
-                    except (ValueError, TypeError, binascii.Error) as error:
-                        raise ValueError(f"field {name!r}, {self.fields[name]}: {str(error)[:120]}") from None
-            return {**data, **made}
-
-        code.assign(f"{code.bind(convert, 'convert')}({code.data()})", is_dict=True, owned=True)
+    def _conversion(self, change: Callable[[str], Any]) -> Callable[[Any], Any]:
+        return lambda value: change(self.value(value))
 
 
 @operator("encode", summary="Write fields as base64, hex or URL text.", example="encode: {payload: base64}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,7 +14,7 @@ from rx_collector.stream.operator import Stage, operator
 if TYPE_CHECKING:
     from rx_collector.stream.code import SegmentCode
 
-__all__ = ["Drop", "Keep", "Rename", "Set"]
+__all__ = ["Drop", "Keep", "Rename", "Set", "emit_conversion"]
 
 
 @operator("set", summary="Set fields to values.", example="set: {dir: 'filename.rpartition(\"/\")[0]', seen: true}")
@@ -97,6 +97,29 @@ class Keep(Stage):
         code.data()
         names = code.bind(tuple(self.fields), "names")
         code.assign(f"{code.bind(_kept, 'kept')}(data, {names})", is_dict=True, owned=True)
+
+
+def emit_conversion(
+    code: SegmentCode, conversions: Mapping[str, Callable[[Any], Any]], problems: Mapping[str, str]
+) -> None:
+    """Write a stage that puts what a function makes of it in the place of each field; one that is missing or null stays.
+
+    A value that a function refuses rejects the event, unchanged; `problems` has the words before its own, by field.
+    """
+
+    def converted(data: Any) -> dict[str, Any]:
+        with_fields(data)
+        made: dict[str, Any] = {}
+        for name, convert in conversions.items():
+            value = data.get(name)
+            if value is not None:
+                try:
+                    made[name] = convert(value)
+                except (ValueError, TypeError, OverflowError) as error:
+                    raise ValueError(f"{problems[name]}: {str(error)[:120]}") from None
+        return {**data, **made}
+
+    code.assign(f"{code.bind(converted, 'converted')}({code.data()})", is_dict=True, owned=True)
 
 
 def _kept(data: Any, names: tuple[str, ...]) -> dict[str, Any]:

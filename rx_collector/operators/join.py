@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from rx_collector.expressions.keys import hashable
 from rx_collector.expressions.option import EXPRESSION, Evaluation
 from rx_collector.ledger import Node
 from rx_collector.operators._state import Bounded, reject
+from rx_collector.stream.code import with_fields
 from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context
 from rx_collector.stream.operator import BatchOperator, operator
 
@@ -104,40 +105,37 @@ class _Memory:
         self._origin = Origin(context.run, "rx", 1, None, 1, "item")  # of items that are no events
         self._rows: Bounded[tuple[int, dict[str, Any]]] = Bounded(spec.size, lambda: (0, {}))
 
-    def get(self, key: Any) -> tuple[int, dict[str, Any]]:
-        """Give when it was said, 0 when nothing was, and the fields to add."""
+    def rows(self, keys: list[Hashable]) -> list[tuple[int, dict[str, Any]]]:
+        """Give for each key when it was said, 0 when nothing was, and the fields to add."""
         with self._lock:
-            return self._rows.get(hashable(key))
+            return [self._rows.get(key) for key in keys]
 
     def on_next(self, item: Any) -> None:
         """Take an item of an Observable."""
-        observed = item.origin.observed_ns if isinstance(item, Event) else 1
-        self._take(item.data if isinstance(item, Event) else item, item, observed)
+        self.on_batch([item if isinstance(item, Event) else Event(item, None, self._origin, 0)])
 
     def on_batch(self, batch: Batch) -> None:
-        """Take events of a pipeline."""
+        """Take events of a pipeline. One without fields or key is passed over: who else reads that stream has it."""
+        said: list[tuple[Hashable, tuple[int, dict[str, Any]]]] = []
+        unusable = 0
         for event in batch.events() if not isinstance(batch, list) else batch:
-            self._take(event.data, event, event.origin.observed_ns)
-
-    def _take(self, data: Any, item: Any, observed: int) -> None:
-        if not isinstance(data, Mapping):
-            return
-        event = item if isinstance(item, Event) else Event(data, None, self._origin, 0)
-        try:
-            key = hashable(self._key(event))
-        except Exception:
-            self._note("unusable")  # whoever else reads that stream has it all the same
-            return
-        fields = data if self._fields is None else {name: data.get(name) for name in self._fields}
-        row = {f"{self._prefix}{name}": value for name, value in fields.items()}
+            data = event.data
+            if not isinstance(data, Mapping):
+                continue
+            try:
+                key = hashable(self._key(event))
+            except Exception:
+                unusable += 1
+                continue
+            fields = data if self._fields is None else {name: data.get(name) for name in self._fields}
+            row = {f"{self._prefix}{name}": value for name, value in fields.items()}
+            said.append((key, (event.origin.observed_ns, row)))
         with self._lock:
-            evicted = self._rows.put(key, (observed, row))
-        if evicted:
-            self._note("evicted")
-
-    def _note(self, what: str) -> None:
-        with self._context.ledger.lock:
-            self._node.notes[what] += 1
+            evicted = sum(self._rows.put(key, row) for key, row in said)
+        if evicted or unusable:
+            with self._context.ledger.lock:
+                notes = {"evicted": evicted, "unusable": unusable}
+                self._node.notes.update({name: count for name, count in notes.items() if count})
 
     def on_error(self, error: Exception) -> None:
         """Its failure is its own affair."""
@@ -163,20 +161,23 @@ class _Joiner(Connection):
         out: list[Event] = []
         rejections: list[tuple[Event, Exception]] = []
         filtered = 0
-        for event in batch if not self._disposed else ():
-            try:
-                said, row = self.memory.get(self._on(event))
-                if said and self._age is not None and event.origin.observed_ns - said > self._age:
-                    said = 0
-                if not said and self._missing == "drop":
+        events = [] if self._disposed else batch
+        keys = [self._key_of(event) for event in events]
+        for event, key, (said, row) in zip(events, keys, self.memory.rows(keys), strict=True):
+            if isinstance(key, Exception):
+                rejections.append((event, key))
+                continue
+            if not said or (self._age is not None and event.origin.observed_ns - said > self._age):
+                if self._missing == "pass":
+                    out.append(event)
+                elif self._missing == "drop":
                     filtered += 1
-                    continue
-                if not said and self._missing == "reject":
-                    raise LookupError("the other stream has said nothing of it")
-                if said and not isinstance(event.data, Mapping):
-                    raise TypeError(f"the payload is not an object with fields but a {type(event.data).__name__}")
-                out.append(event.replace({**event.data, **row}) if said else event)
-            except Exception as failure:
+                else:
+                    rejections.append((event, LookupError("the other stream has said nothing of it")))
+                continue
+            try:
+                out.append(event.replace({**with_fields(event.data), **row}))
+            except TypeError as failure:
                 rejections.append((event, failure))
         with self._context.ledger.lock:
             node = self._node
@@ -191,6 +192,13 @@ class _Joiner(Connection):
             reject(error, event, self._node, self._context)
         if out:
             self._downstream.on_batch(out)
+
+    def _key_of(self, event: Event) -> Hashable:
+        """Give what is looked for, or the error of an event for which that fails."""
+        try:
+            return hashable(self._on(event))
+        except Exception as failure:
+            return failure
 
     def stop(self) -> None:
         """Nothing: it ends when what comes before it does."""
