@@ -143,10 +143,7 @@ class Collector:
             try:
                 self._start()
             except BaseException:
-                self._aborted = True
-                for reader in self._readers.values():
-                    reader.dispose()
-                    reader.kill()
+                self._kill_children()
                 self._close_branches()
                 raise
             deadline = None if lasting is None else self.started + lasting
@@ -330,14 +327,17 @@ class Collector:
         why = f"the sinks did not take all events within {format_duration(patience)}"
         self._cut = "asked to end at once" if self._aborted else why
         logger.error("{}; what is left is dropped and counted", self._cut)
-        self._aborted = True
-        for reader in self._readers.values():
-            reader.dispose()
-            reader.kill()
+        self._kill_children()
         for pipeline in self._pipelines.values():
             pipeline.connection.dispose()
         for branch in self._branches():
             branch.cancel(_AT_ONCE)
+
+    def _kill_children(self) -> None:
+        self._aborted = True
+        for reader in self._readers.values():
+            reader.dispose()
+            reader.kill()
 
     def _close_branches(self) -> None:
         for branch in self._branches():
