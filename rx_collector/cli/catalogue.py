@@ -17,9 +17,10 @@ from rx_collector.errors import ConfigError, Mistake
 from rx_collector.expressions import GROUPS, METAS, METHODS, Function, Method
 from rx_collector.expressions.kinds import in_words
 from rx_collector.operators.backpressure import Backpressure
+from rx_collector.operators.placed import OperatorItem
 from rx_collector.parsers import FORMATS
 from rx_collector.pipeline.cases import TestSpec
-from rx_collector.pipeline.spec import BranchOptions, FileSpec, OperatorItem, PipelineSpec
+from rx_collector.pipeline.spec import BranchOptions, FileSpec, PipelineSpec
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.sinks import SINKS
 from rx_collector.sinks.retry import Retry

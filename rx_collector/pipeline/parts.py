@@ -13,8 +13,9 @@ from rx_collector.errors import BackpressureError, OutputError
 from rx_collector.event import Event
 from rx_collector.ledger import Node
 from rx_collector.operators.delivery import Delivery
+from rx_collector.operators.placed import PlacedOperator
 from rx_collector.operators.python import Python
-from rx_collector.pipeline.spec import Branch, PlacedOperator
+from rx_collector.pipeline.spec import Branch
 from rx_collector.stream.eventstream import EventStream
 from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context, Source
 

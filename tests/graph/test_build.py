@@ -15,8 +15,8 @@ from rx_collector.errors import ConfigError
 from rx_collector.graph.build import graph_of
 from rx_collector.graph.model import Edge, Graph, Node
 from rx_collector.ledger import PipelineReport
+from rx_collector.operators.placed import PlacedOperator
 from rx_collector.operators.python import Python
-from rx_collector.pipeline.spec import PlacedOperator
 
 ROOT = Path(__file__).parent.parent.parent
 FILE = """\
