@@ -7,12 +7,14 @@ line number in that source tells which stage it was, so an event that goes well 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any, Literal
 
 from loguru import logger
 
+from rx_collector.clock import looked_at
 from rx_collector.errors import ParseError
 from rx_collector.event import Event, Lines, Origin, rejected
 from rx_collector.ledger import Node
@@ -143,7 +145,9 @@ class SegmentObserver:
             return
         segment = self._segments.get(takes)
         if segment is None:
-            segment = self._segments[takes] = compile_segment(self._steps, takes, self._kept)
+            look = self._context.look
+            with looked_at(look) if look is not None else nullcontext():
+                segment = self._segments[takes] = compile_segment(self._steps, takes, self._kept)
         self._batch = batch
         self._unseen = 0
         out, counts = segment.run(batch, self._fail)

@@ -77,6 +77,12 @@ class VirtualTime(PeriodicScheduler):
             self.run_next()
         self._now = max(self._now, moment)
 
+    def next_due(self) -> datetime | None:
+        """Give when the next action is due, None when there is none."""
+        while self._entries and self._entries[0][2].is_cancelled():
+            heapq.heappop(self._entries)
+        return self._entries[0][0] if self._entries else None
+
     def run_next(self) -> bool:
         """Move the clock to the next action and run it. False when there is none."""
         while self._entries:
