@@ -111,7 +111,7 @@ class _Recorder:
         boot, suspended, monotonic = self._latest
         header = form.Header(form.VERSION, name, run, format_time(wall), wall, monotonic, boot, suspended, runners)
         try:
-            self._write_all(form.encode(header) + b"\n")
+            self._write_all(form.encode(header))
         except OSError as error:
             os.close(self._descriptor)
             os.unlink(path)
@@ -130,9 +130,9 @@ class _Recorder:
             if self._failure is not None or self._closed:  # a reader that was left behind may still come
                 self._left_out += lines
                 return wall
-            data = form.encode(record(tick, wall)) + b"\n"
+            data = form.encode(record(tick, wall))
             if look[:2] != before[:2]:
-                data = form.encode(form.Clocks(tick, look.boot, look.suspended)) + b"\n" + data
+                data = form.encode(form.Clocks(tick, look.boot, look.suspended)) + data
             try:
                 self._write_all(data)
             except OSError as error:
@@ -151,7 +151,7 @@ class _Recorder:
         logger.error("{}; the run goes on and is recorded no further", self._failure)
         try:
             os.ftruncate(self._descriptor, self._size)
-        except OSError as another:  # who reads it sees by itself that its last line has no end
+        except OSError as another:  # who reads it sees by itself that its last record has no end
             logger.debug("cannot cut {} after its last record: {}", self._path, another)
 
     def close(self) -> str | None:
@@ -163,7 +163,7 @@ class _Recorder:
                 self._closed = True
                 if self._failure is None:
                     try:
-                        self._write_all(form.encode(form.Closed(time.monotonic_ns() - self._began)) + b"\n")
+                        self._write_all(form.encode(form.Closed(time.monotonic_ns() - self._began)))
                     except OSError as error:
                         self._fail(error)
                 os.close(self._descriptor)
@@ -227,13 +227,8 @@ class _Tap:
         )
 
 
-def _row(row: Row) -> list[str] | form.Base64 | form.RefusedLine:
-    if isinstance(row, Refused):
-        return form.RefusedLine(row.reason, row.error, row.head)
-    try:
-        return list(map(bytes.decode, row))
-    except UnicodeDecodeError:
-        return form.Base64(row)
+def _row(row: Row) -> list[bytes] | form.RefusedLine:
+    return form.RefusedLine(row.reason, row.error, row.head) if isinstance(row, Refused) else row
 
 
 def _lines_in(rows: list[Row]) -> int:

@@ -1,14 +1,16 @@
 """A recording: the file that holds what the children of a run gave, and when. Its format, and how it is read.
 
-One JSON object a line: a header, then a record for each thing that happened, in the order in which it was observed, then one
-that says that nothing is missing. `docs/recording.md` describes the fields.
+It is a stream of MessagePack, as any library reads it: one binary value after the other, each of them a record, which is a
+map in MessagePack itself. First a header, then a record for each thing that happened, in the order in which it was observed,
+then one that says that nothing is missing. `docs/recording.md` describes the fields.
 """
 
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import msgspec
 
@@ -16,7 +18,6 @@ from rx_collector.errors import ConfigError, OutputError
 
 __all__ = [
     "VERSION",
-    "Base64",
     "Clocks",
     "Closed",
     "Failure",
@@ -63,14 +64,8 @@ class Clocks(msgspec.Struct, frozen=True, tag_field="record", tag="clocks"):
     suspended_ns: int
 
 
-class Base64(msgspec.Struct, frozen=True, tag_field="row", tag="base64"):
-    """Lines of which one at least is no valid UTF-8."""
-
-    lines: list[bytes]
-
-
-class RefusedLine(msgspec.Struct, frozen=True, tag_field="row", tag="refused"):
-    """A frame that was no line: too long, or cut off. `head` is how it begins, in base64."""
+class RefusedLine(msgspec.Struct, frozen=True):
+    """A frame that was no line: too long, or cut off. `head` is how it begins."""
 
     reason: str
     error: str
@@ -80,7 +75,7 @@ class RefusedLine(msgspec.Struct, frozen=True, tag_field="row", tag="refused"):
 class Lines(msgspec.Struct, frozen=True, tag_field="record", tag="lines"):
     """What one read of a child's output gave, after framing: rows, of which each travels as one batch.
 
-    `first` is the number of the first line within the incarnation, `bytes` what the runner has printed so far.
+    `first` is the number of the first line within the incarnation, `read` how many bytes the runner has printed so far.
     """
 
     tick: int
@@ -89,8 +84,8 @@ class Lines(msgspec.Struct, frozen=True, tag_field="record", tag="lines"):
     incarnation: int
     pid: int
     first: int
-    bytes: int
-    rows: list[list[str] | Base64 | RefusedLine]
+    read: int
+    rows: list[list[bytes] | RefusedLine]
 
 
 class Stderr(msgspec.Struct, frozen=True, tag_field="record", tag="stderr"):
@@ -101,13 +96,13 @@ class Stderr(msgspec.Struct, frozen=True, tag_field="record", tag="stderr"):
     runner: str
     incarnation: int
     pid: int
-    rows: list[list[str] | Base64 | RefusedLine]
+    rows: list[list[bytes] | RefusedLine]
 
 
 class Totals(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a runner's ledger held then, of what no record tells: see `rx_collector.ledger.RunnerLedger`."""
 
-    bytes: int = 0
+    read: int = 0
     stderr_lines: int = 0
     stderr_dropped: int = 0
     invalid_utf8: int = 0
@@ -154,9 +149,17 @@ class Closed(msgspec.Struct, frozen=True, tag_field="record", tag="closed"):
 
 Record = Clocks | Lines | Stderr | Lifecycle | RunnerEnd | Closed
 
-encode: Final = msgspec.json.Encoder().encode
-_decode: Final = msgspec.json.Decoder(Record).decode
-_decode_header: Final = msgspec.json.Decoder(Header).decode
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(Record).decode
+_decode_header: Final = msgspec.msgpack.Decoder(Header).decode
+_FRAME: Final = struct.Struct(">BI")  # the beginning of a binary value: its kind (bin 32) and its length
+_BINARY: Final = 0xC6
+
+
+def encode(record: Header | Record) -> bytes:
+    """Give a record as it stands in the file."""
+    data = _encode(record)
+    return _FRAME.pack(_BINARY, len(data)) + data
 
 
 class _AnyHeader(msgspec.Struct):
@@ -164,62 +167,90 @@ class _AnyHeader(msgspec.Struct):
     version: int
 
 
+class _CutOffError(Exception):
+    """The file ends within a record, of which it has so many bytes."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+
+def _read(file: BinaryIO) -> bytes | None:
+    """Read one record, still encoded; None at the end. Raises ValueError where none begins, and _CutOffError."""
+    frame = file.read(_FRAME.size)
+    if not frame:
+        return None
+    if frame[0] != _BINARY:
+        raise ValueError(f"no record begins with the byte 0x{frame[0]:02x}")
+    if len(frame) < _FRAME.size:
+        raise _CutOffError(len(frame))
+    size = _FRAME.unpack(frame)[1]
+    left = os.fstat(file.fileno()).st_size - file.tell()
+    if size > left:
+        raise _CutOffError(len(frame) + left)
+    return file.read(size)
+
+
 class Recording:
     """A recording on disk. Its header is read at once, its records by `records`, one at a time.
 
-    Raises ConfigError for a file that is no recording, or one of another version; OutputError never.
+    Raises ConfigError for a file that is no recording, or one of another version.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
         try:
             with open(self.path, "rb") as file:
-                line = file.readline()
+                self.header = self._header(file)
         except OSError as error:
             raise ConfigError(f"{self.path}: {os.strerror(error.errno or 0).lower()}") from None
-        self.header = _header(self.path, line)
         #: What is wrong with its end, in words, as far as `records` has come; None for nothing.
         self.cut_off: str | None = None
+
+    def _header(self, file: BinaryIO) -> Header:
+        if not file.peek(1):  # type: ignore[attr-defined]
+            raise ConfigError(f"{self.path}: the file is empty, and no recording")
+        try:
+            data = _read(file)
+            known = msgspec.msgpack.decode(data or b"", type=_AnyHeader)
+            if known.record != "recording":
+                raise ValueError
+        except (msgspec.MsgspecError, ValueError, _CutOffError):
+            how = f"'rx-collector record FILE --to {self.path}' makes one"
+            raise ConfigError(f"{self.path}: not a recording; {how}") from None
+        if known.version != VERSION:
+            raise ConfigError(f"{self.path}: a recording of version {known.version}; version {VERSION} is read here")
+        try:
+            return _decode_header(data or b"")
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise ConfigError(f"{self.path}: not the header of a recording: {error}") from None
 
     def records(self) -> Iterator[Record]:
         """Give the records in order. Afterwards `cut_off` tells whether some are missing at the end.
 
-        Raises OutputError for a line in the middle that is none, and for a file that cannot be read any more.
+        Raises OutputError for one in the middle that is none, and for a file that cannot be read any more.
         """
+        number = 0
         try:
             with open(self.path, "rb") as file:
-                number = 1
-                file.readline()
-                for number, line in enumerate(file, 2):
-                    if not line.endswith(b"\n"):
-                        self.cut_off = f"it is cut off in line {number}; the {len(line)} bytes of that are not played"
-                        return
+                _read(file)
+                while True:
+                    at = file.tell()
                     try:
-                        record = _decode(line)
+                        data = _read(file)
+                        if data is None:
+                            break
+                        record = _decode(data)
+                    except _CutOffError as error:
+                        self.cut_off = (
+                            f"it is cut off in record {number + 1}, whose first {error.size} bytes are left out"
+                        )
+                        return
                     except (msgspec.MsgspecError, ValueError) as error:
-                        raise OutputError(f"{self.path}:{number}: not a record: {error}") from None
+                        raise OutputError(f"{self.path}: byte {at}: not a record: {error}") from None
+                    number += 1
                     yield record
                     if isinstance(record, Closed):
                         return
         except OSError as error:
             raise OutputError(f"cannot read {self.path}: {os.strerror(error.errno or 0).lower()}") from None
-        self.cut_off = f"it is cut off after line {number}"
-
-
-def _header(path: str, line: bytes) -> Header:
-    if not line:
-        raise ConfigError(f"{path}: the file is empty, and no recording")
-    try:
-        known = msgspec.json.decode(line, type=_AnyHeader)
-        if known.record != "recording":
-            raise ValueError
-    except (msgspec.MsgspecError, ValueError):
-        raise ConfigError(f"{path}: not a recording; 'rx-collector record FILE --to {path}' makes one") from None
-    if known.version != VERSION:
-        raise ConfigError(f"{path}: a recording of version {known.version}; version {VERSION} is read here")
-    try:
-        if not line.endswith(b"\n"):
-            raise ValueError("it is cut off")
-        return _decode_header(line)
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise ConfigError(f"{path}:1: not the header of a recording: {error}") from None
+        self.cut_off = f"it is cut off after record {number}"

@@ -21,7 +21,6 @@ from rx_collector.pipeline.collector import Collector
 from rx_collector.pipeline.parts import with_operators
 from rx_collector.pipeline.project import Project
 from rx_collector.pipeline.recording import (
-    Base64,
     Clocks,
     Closed,
     Lifecycle,
@@ -312,7 +311,7 @@ class _Player:
         self._wall = record.wall_ns
         if isinstance(record, Lines):
             with outlet.lock:
-                counts.bytes = record.bytes
+                counts.bytes = record.read
             rows, skip = list(map(_row, record.rows)), self._spec.skip_lines
             outlet.rows(rows, record.first - 1, record.incarnation, record.pid, skip=skip, multiline=True)
         elif isinstance(record, Stderr):
@@ -357,7 +356,7 @@ class _Player:
         """Take over what the run counted and no other record tells."""
         counts = self._outlet.counts
         with self._outlet.lock:
-            counts.bytes = totals.bytes
+            counts.bytes = totals.read
             counts.stderr_lines = totals.stderr_lines
             counts.invalid_utf8 = max(counts.invalid_utf8, totals.invalid_utf8)
             counts.missed = totals.missed
@@ -368,9 +367,5 @@ class _Player:
                     counts.dropped["stderr queue full"] += more
 
 
-def _row(row: list[str] | Base64 | RefusedLine) -> Row:
-    if isinstance(row, RefusedLine):
-        return Refused(row.reason, row.error, row.head)
-    if isinstance(row, Base64):
-        return row.lines
-    return list(map(str.encode, row))
+def _row(row: list[bytes] | RefusedLine) -> Row:
+    return Refused(row.reason, row.error, row.head) if isinstance(row, RefusedLine) else row

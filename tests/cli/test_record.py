@@ -7,13 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import pytest
 
 from rx_collector.pipeline import recording as form
+from rx_collector.pipeline.recording import Recording
 from tests.cli.test_errors import GOOD, command
 from tests.cli.test_run import ENDLESS
 from tests.conftest import wait_until
@@ -60,7 +60,8 @@ def test_duration_and_max_events_end_a_recording_as_they_end_a_run(tmp_path: Pat
     for option, value in (("--duration", "300ms"), ("--max-events", "5")):
         result = command("record", "x.yaml", "--to", f"r{option}", option, value, cwd=tmp_path)
         assert result.returncode == 0, result.stderr
-        assert (tmp_path / f"r{option}").read_bytes().splitlines()[-1].startswith(b'{"record":"closed",')
+        *_, last = Recording(tmp_path / f"r{option}").records()
+        assert isinstance(last, form.Closed)
 
 
 def test_what_is_recorded_survives_the_death_of_the_collector(tmp_path: Path) -> None:
@@ -96,46 +97,54 @@ def test_a_signal_ends_a_replay_with_what_was_played(tmp_path: Path) -> None:
     assert out.read_text() == '{"message":"3"}\n'
 
 
-def version_two(recording: Path) -> None:
-    recording.write_text('{"record":"recording","version":2,"by":"somebody else"}\n')
-
-
-def without_its_end(recording: Path) -> None:
-    recording.write_bytes(recording.read_bytes()[:40])
-
-
-def another_header(recording: Path) -> None:
-    recording.write_text('{"record":"recording","version":1}\n')
-
-
+HEADER = form.Header(1, "good", "run", "2026-01-01T00:00:00Z", 0, 0, 0, 0, ["numbers"])
 NO_RECORDING = "r.recording: not a recording; 'rx-collector record FILE --to r.recording' makes one\n"
-WRONG: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "not there": (Path.unlink, "r.recording: no such file or directory\n"),
-    "a directory": (lambda path: (path.unlink(), path.mkdir()), "r.recording: is a directory\n"),
-    "empty": (lambda path: path.write_bytes(b""), "r.recording: the file is empty, and no recording\n"),
-    "text": (lambda path: path.write_text("hello\n"), NO_RECORDING),
-    "bytes": (lambda path: path.write_bytes(bytes(range(256))), NO_RECORDING),
-    "other JSON": (lambda path: path.write_text('{"version": 1, "record": "sheet"}\n'), NO_RECORDING),
-    "another version": (version_two, "r.recording: a recording of version 2; version 1 is read here\n"),
-    "a header that is cut off": (without_its_end, NO_RECORDING),
-    "another header": (another_header, "r.recording:1: not the header of a recording: Object missing required"),
+
+
+def framed(value: object) -> bytes:
+    data = msgspec.msgpack.encode(value)
+    return b"\xc6" + len(data).to_bytes(4, "big") + data
+
+
+WRONG = {
+    "empty": (b"", "r.recording: the file is empty, and no recording\n"),
+    "text": (b"hello\n", NO_RECORDING),
+    "bytes": (bytes(range(256)), NO_RECORDING),
+    "something framed": (framed(["a"]), NO_RECORDING),
+    "other MessagePack": (framed({"version": 1, "record": "sheet"}), NO_RECORDING),
+    "another version": (
+        framed({"record": "recording", "version": 2, "by": "somebody else"}),
+        "r.recording: a recording of version 2; version 1 is read here\n",
+    ),
+    "a header that is cut off": (form.encode(HEADER)[:-1], NO_RECORDING),
+    "another header": (
+        framed({"record": "recording", "version": 1}),
+        "r.recording: not the header of a recording: Object missing required field `name`\n",
+    ),
+    "other runners": (
+        form.encode(msgspec.structs.replace(HEADER, runners=["a", "b"])),
+        "r.recording: it has nothing of numbers; what was recorded is a and b\n",
+    ),
+    "no runners": (
+        form.encode(msgspec.structs.replace(HEADER, runners=[])),
+        "r.recording: it has nothing of numbers; what was recorded is no runner\n",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_no_recording_is_said_in_one_line(tmp_path: Path, name: str) -> None:
-    spoil, said = WRONG[name]
-    spoil(recorded(tmp_path))
+    data, said = WRONG[name]
+    (tmp_path / "x.yaml").write_text(GOOD)
+    (tmp_path / "r.recording").write_bytes(data)
     result = command("replay", "r.recording", "x.yaml", cwd=tmp_path)
-    assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr.startswith(said)
-    assert result.stderr.count("\n") == 1
+    assert (result.returncode, result.stdout, result.stderr) == (2, "", said)
     assert not (tmp_path / "out.ndjson").exists()
 
 
 def test_mistakes_of_the_command_line_are_said_in_one_line(tmp_path: Path) -> None:
     recorded(tmp_path)
-    (tmp_path / "other.yaml").write_text(GOOD.replace("numbers", "others"))
+    (tmp_path / "directory").mkdir()
     usage = {
         ("record", "x.yaml"): "Missing option '--to'.",
         ("record", "x.yaml", "--to", "r.recording"): "r.recording is there already; a recording is never written over",
@@ -151,9 +160,8 @@ def test_mistakes_of_the_command_line_are_said_in_one_line(tmp_path: Path) -> No
             "--speed",
             "0",
         ): "a number above 0 such as 10, or max, is wanted here, not '0'",
-        ("replay", "r.recording", "other.yaml"): (
-            "r.recording: it has nothing of others; what was recorded is numbers"
-        ),
+        ("replay", "nowhere", "x.yaml"): "nowhere: no such file or directory",
+        ("replay", "directory", "x.yaml"): "directory: is a directory",
     }
     for arguments, said in usage.items():
         result = command(*arguments, cwd=tmp_path)
@@ -201,7 +209,8 @@ def test_a_recording_holds_no_more_than_it_says(tmp_path: Path) -> None:
     finally:
         os.umask(old)
     assert path.stat().st_mode & 0o777 == 0o600
-    header, *records = map(json.loads, path.read_bytes().splitlines())
-    assert (header["record"], header["version"], header["name"]) == ("recording", form.VERSION, "good")
-    assert header["runners"] == ["numbers"]
-    assert [record["record"] for record in records if record["record"] != "lifecycle"] == ["lines", "end", "closed"]
+    recording = Recording(path)
+    header = recording.header
+    assert (header.version, header.name, header.runners) == (form.VERSION, "good", ["numbers"])
+    kinds = [type(record) for record in recording.records() if not isinstance(record, form.Lifecycle)]
+    assert kinds == [form.Lines, form.RunnerEnd, form.Closed]

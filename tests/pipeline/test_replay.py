@@ -54,7 +54,9 @@ class Script:
     def lines(self, seconds: float, *lines: str, runner: str = "a") -> Script:
         first = self._last[runner] + 1
         self._last[runner] += len(lines)
-        return self.add(form.Lines(self.tick(seconds), self.wall(seconds), runner, 1, 7, first, 0, [list(lines)]))
+        return self.add(
+            form.Lines(self.tick(seconds), self.wall(seconds), runner, 1, 7, first, 0, [list(map(str.encode, lines))])
+        )
 
     def add(self, record: form.Record) -> Script:
         self.records.append(record)
@@ -74,7 +76,7 @@ class Script:
             for name in self._last:
                 self.add(form.RunnerEnd(self.tick(seconds), self.wall(seconds), name, form.Totals()))
             self.add(form.Closed(self.tick(seconds)))
-        self.path.write_bytes(b"".join(form.encode(record) + b"\n" for record in self.records))
+        self.path.write_bytes(b"".join(map(form.encode, self.records)))
         return self.path
 
 
@@ -347,7 +349,7 @@ def test_the_pipelines_may_have_changed(tmp_path: Path) -> None:
     script = Script(tmp_path / "r")
     script.add(form.Lifecycle(0, BEGAN, "a", 1, 7, "started", {}))
     script.lines(0, "head", "1", "2")
-    script.add(form.Stderr(1, BEGAN, "a", 1, 7, [["oh"]]))
+    script.add(form.Stderr(1, BEGAN, "a", 1, 7, [[b"oh"]]))
     script.add(form.Lifecycle(SECOND, BEGAN, "a", 1, 7, "exited", {"code": 0, "signal": None, "seconds": 1.0})).write(1)
     changed = SIMPLE.replace("does-not-exist]", "does-not-exist], skip_lines: 1, stderr: events").replace(
         "from: a", "from: [a, a.lifecycle]"
@@ -388,28 +390,51 @@ def test_no_runner_in_common(tmp_path: Path) -> None:
 
 
 def test_one_that_is_cut_off_is_played_to_its_last_whole_record(tmp_path: Path, log: list[str]) -> None:
-    whole = Script(tmp_path / "r").lines(0, "x").lines(2, "y").write(3).read_bytes()
-    ends = [number for number, byte in enumerate(whole) if byte == 10]
-    for cut, said in (
-        (ends[3] - 1, "it is cut off in line 4; the "),
-        (ends[2] + 1, "it is cut off after line 3: what came later than after 2s is not in it"),
-        (ends[0] + 1, "it is cut off after line 1: what came later than after 0s is not in it"),
+    script = Script(tmp_path / "r").lines(0, "x").lines(2, "y")
+    whole = script.write(3).read_bytes()
+    header, first, second, *_ = (len(form.encode(record)) for record in script.records)
+    for cut, said, lines in (
+        (header + first + second + 3, "cut off in record 3, whose first 3 bytes are left out", b"xy"),
+        (header + first + second, "cut off after record 2: what came later than after 2s is not in it", b"xy"),
+        (header + first + second - 1, f"cut off in record 2, whose first {second - 1} bytes are left out", b"x"),
+        (header, "cut off after record 0: what came later than after 0s is not in it", b""),
     ):
         (tmp_path / "r").write_bytes(whole[:cut])
         report = load(tmp_path, SIMPLE).replay(tmp_path / "r")
         assert (report.exit_code, report.balanced) == (0, True)
-        assert any(line.startswith("WARNING") and said in line for line in log), log
+        assert any(line.startswith(f"WARNING {tmp_path}/r: it is ") and said in line for line in log), log
         log.clear()
-        assert outputs(tmp_path)["out.ndjson"] == (b'{"message":"x"}\n{"message":"y"}\n' if cut > ends[1] + 1 else b"")
+        assert outputs(tmp_path)["out.ndjson"] == b"".join(b'{"message":"%c"}\n' % line for line in lines)
 
 
-def test_a_line_in_the_middle_that_is_no_record(tmp_path: Path) -> None:
+def test_a_recording_can_be_cut_off_anywhere(tmp_path: Path) -> None:
     script = Script(tmp_path / "r").lines(0, "x").lines(2, "y")
-    lines = script.write(3).read_bytes().splitlines(keepends=True)
-    (tmp_path / "r").write_bytes(b"".join([*lines[:2], b'{"record":"thing"}\n', *lines[2:]]))
+    whole, header = script.write(3).read_bytes(), len(form.encode(script.records[0]))
+    for cut in range(header, len(whole) + 1):
+        (tmp_path / "r").write_bytes(whole[:cut])
+        recording = Recording(tmp_path / "r")
+        records = list(recording.records())
+        assert records == script.records[1 : len(records) + 1]
+        assert (recording.cut_off is None) == (cut == len(whole))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (b"\n", "no record begins with the byte 0x0a"),
+        (b"\0" * 100, "no record begins with the byte 0x00"),
+        (b"\xc6\0\0\0\1\xc1", "MessagePack data is malformed: invalid opcode '\\xc1' (byte 0)"),
+        (b"\xc6\0\0\0\1\x80", "Object missing required field `record`"),
+    ],
+)
+def test_what_is_no_record_in_the_middle_ends_the_replay_there(tmp_path: Path, wrong: bytes, said: str) -> None:
+    script = Script(tmp_path / "r").lines(0, "x").lines(2, "y")
+    header, first, *rest = map(form.encode, script.records)
+    (tmp_path / "r").write_bytes(b"".join([header, first, wrong, *rest]))
     report = load(tmp_path, SIMPLE).replay(tmp_path / "r")
-    assert report.exit_code == 1
-    assert report.errors == [f"{tmp_path}/r:3: not a record: Invalid value 'thing' - at `$.record`"]
+    (error,) = report.errors
+    assert (report.exit_code, report.balanced) == (1, True)
+    assert error == f"{tmp_path}/r: byte {len(header + first)}: not a record: {said}"
     assert outputs(tmp_path)["out.ndjson"] == b'{"message":"x"}\n'
 
 
@@ -440,18 +465,23 @@ def test_a_runner_that_cannot_be_started(tmp_path: Path) -> None:
 @pytest.mark.root
 @pytest.mark.slow
 def test_a_full_disk_ends_the_recording_and_not_the_run(tmp_path: Path, small_disk: Path) -> None:
-    project = load(tmp_path, SIMPLE.replace("[does-not-exist]", "[seq, '100000']"))
+    project = load(
+        tmp_path,
+        SIMPLE.replace("[does-not-exist]", "[sh, -c, 'for i in 1 2 3 4 5 6 7 8 9; do seq 2000; sleep 0.05; done']"),
+    )
     report = project.record(small_disk / "r")
-    assert report.pipelines["all"].sinks["file"].delivered == 100_000
+    assert report.pipelines["all"].sinks["file"].delivered == 18_000
     assert report.exit_code == 1
     (error,) = report.errors
     assert error.startswith(f"cannot record to {small_disk}/r: no space left on device; ")
     live = outputs(tmp_path)["out.ndjson"]
     replayed = project.replay(small_disk / "r")
     left_out = int(error.rpartition("; ")[2].partition(" ")[0].replace("_", "").replace(",", ""))
-    assert replayed.runners["a"].lines + left_out == 100_000
+    assert replayed.runners["a"].lines + left_out == 18_000
     assert live.startswith(outputs(tmp_path).get("out.ndjson", b""))
-    assert (small_disk / "r").read_bytes().endswith(b"\n")
+    recording = Recording(small_disk / "r")
+    assert sum(isinstance(record, form.Lines) for record in recording.records()) > 1
+    assert "after record" in str(recording.cut_off)  # there is no half of one
 
 
 @pytest.mark.slow
