@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -56,11 +57,13 @@ class ReplayCollector(Collector):
 
     `speed` is how many seconds of the recording are played in one; None: as fast as it goes. One thread, ``rx-replay``,
     plays all runners and moves the clock of the operators, so nothing that a pipeline makes depends on the speed. Before
-    each sink is a boundary with the strategy ``block``, whatever the file says. Raises ConfigError when the recording has
-    nothing of any runner of the project.
+    each sink is a boundary with the strategy ``block``, whatever the file says. Raises ConfigError for a speed that is
+    none, and when the recording has nothing of any runner of the project.
     """
 
     def __init__(self, project: Project, recording: Recording, *, speed: float | None = None) -> None:
+        if speed is not None and not 0 < speed < math.inf:
+            raise ConfigError(f"speed: a number above 0 such as 10.0, or None, is wanted here, not {speed!r}")
         self._strangers = _compare(project, recording)
         super().__init__(_without_loss(project))
         self._run = recording.header.run

@@ -15,7 +15,8 @@ import rx_collector
 from rx_collector import operators as op
 from rx_collector.clock import Distance, Look
 from rx_collector.errors import ConfigError, OutputError
-from rx_collector.ledger import Report
+from rx_collector.ledger import Report, RunnerLedger
+from rx_collector.pipeline import record
 from rx_collector.pipeline import recording as form
 from rx_collector.pipeline.project import Project
 from rx_collector.pipeline.recording import Recording
@@ -386,6 +387,35 @@ def test_no_runner_in_common(tmp_path: Path) -> None:
     assert str(caught.value) == f"{tmp_path}/r: it has nothing of a; what was recorded is b and c"
 
 
+def test_two_runners_come_in_the_order_in_which_they_were_recorded(tmp_path: Path) -> None:
+    script = Script(tmp_path / "r", ["a", "b"])
+    for number in range(50):
+        script.lines(number / 10, f"a{number}").lines(number / 10, f"b{number}", runner="b")
+    text = SIMPLE.replace("{a: {command: [does-not-exist]}}", "{a: {command: [x]}, b: {command: [y]}}")
+    load(tmp_path, text.replace("from: a", "from: [b, a]")).replay(script.write(5))
+    made = [json.loads(line)["message"] for line in outputs(tmp_path)["out.ndjson"].splitlines()]
+    assert made == [f"{name}{number}" for number in range(50) for name in "ab"]
+
+
+def test_a_wall_clock_that_was_set_back_moves_no_window(tmp_path: Path) -> None:
+    """Operators go by the monotonic clock, as in the run; what was observed keeps the time that it was given."""
+    script = Script(tmp_path / "r").lines(0, "x")
+    script.add(form.Lines(2 * SECOND, BEGAN - 3600 * SECOND, "a", 1, 7, 2, 0, [[b"y"]])).lines(3, "z").write(4)
+    text = SIMPLE.replace("    sinks", "    operators: [buffer: {time: 2500ms}]\n    sinks").replace(
+        'path: "${OUT}"', 'path: "${OUT}", envelope: true'
+    )
+    report = load(tmp_path, text).replay(tmp_path / "r")
+    times = [json.loads(line)["observed_time"][11:19] for line in outputs(tmp_path)["out.ndjson"].splitlines()]
+    assert times == ["14:13:20", "13:13:20", "14:13:23"]
+    assert report.pipelines["all"].made == 2
+
+
+@pytest.mark.parametrize("speed", [0, -1, float("nan"), float("inf")])
+def test_a_speed_that_is_none(tmp_path: Path, speed: float) -> None:
+    with pytest.raises(ConfigError, match="speed: a number above 0"):
+        load(tmp_path, SIMPLE).replay(Script(tmp_path / "r").write(1), speed=speed)
+
+
 # What is wrong with a recording
 
 
@@ -511,3 +541,15 @@ def test_stderr_that_comes_faster_than_it_is_taken_is_counted_alike(tmp_path: Pa
     replayed = project.replay(tmp_path / "r")
     assert replayed.runners == live.runners
     assert replayed.pipelines == live.pipelines
+
+
+def test_a_disk_that_hangs_is_not_waited_for_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that does not return holds the recorder's lock; here the test does."""
+    monkeypatch.setattr(record, "_AT_ONCE", 0.01)
+    recorder = record._Recorder(str(tmp_path / "r"), "x", "run", ["a"])
+    with recorder._lock:
+        assert recorder.close() == f"cannot record to {tmp_path}/r: a write does not return"
+    assert recorder.close() is None
+    tap = record._Tap(recorder, "a", RunnerLedger("a"), str)
+    tap.lines([[b"late"]], 1, 1, 7)  # a reader that was left behind writes to no descriptor that is another's by now
+    assert len(list(Recording(tmp_path / "r").records())) == 1
