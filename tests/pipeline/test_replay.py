@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reactivex import Observable, operators
 
 import rx_collector
 from rx_collector import operators as op
@@ -148,6 +149,11 @@ def test_the_replay_gives_what_the_run_gave(tmp_path: Path) -> None:
     assert live.runners["loses"].lost_upstream == 5
 
 
+def delayed(stream: EventStream) -> Observable[Any]:
+    """An operator that is not ours, and not done when its source is."""
+    return stream.pipe(operators.delay(0.07), operators.throttle_first(0.03))
+
+
 TIMED = """\
 runners:
   quick: {command: [sh, -c, "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo $i; sleep 0.02; done"]}
@@ -178,6 +184,25 @@ pipelines:
     from: both
     operators: [debounce: 15ms]
     sinks: [{file: settled.ndjson, backpressure: block}]
+  grouped:
+    from: both
+    operators:
+      - group_by: {key: meta.runner, operators: [buffer: {count: 3, time: 25ms}], idle: 30ms}
+    sinks: [{file: grouped.ndjson, backpressure: {strategy: drop_newest, capacity: 1}}]
+  joined:
+    from: quick
+    operators:
+      - set: {kind: '"any"'}
+      - join: {with: restarts, on: kind}
+      - merge: [settled]
+    sinks: [{file: joined.ndjson, backpressure: block}]
+  restarts:
+    from: restarted.lifecycle
+    operators: [set: {kind: '"any"'}]
+  delayed:
+    from: quick
+    operators: [python: "tests.pipeline.test_replay:delayed"]
+    sinks: [{file: delayed.ndjson, backpressure: block}]
   beats:
     from: restarted
     operators: [heartbeat: {every: 30ms}]
@@ -270,6 +295,31 @@ def test_a_stop_ends_it_with_what_was_played(tmp_path: Path) -> None:
     report = collector.run(tick=tick, interval=0.01)
     assert (report.balanced, report.exit_code) == (True, 0)
     assert (report.runners["a"].lines, report.pipelines["all"].sinks["file"].delivered) == (1, 1)
+
+
+def test_what_hangs_is_cut_short_after_a_stop(tmp_path: Path) -> None:
+    script = Script(tmp_path / "r").lines(0, *["x" * 1000] * 3000).lines(1, "last")  # more than a pipe holds
+    sink = "exec: {command: [sleep, '3600'], grace: 1ms}, backpressure: {strategy: latest, capacity: 2}"
+    project = load(tmp_path, SIMPLE.replace('file: {path: "${OUT}"}, backpressure: block', sink))
+    collector = ReplayCollector(project, Recording(script.write(2)))
+
+    def tick() -> None:
+        if collector.report().pipelines["all"].taken:
+            collector.stop()
+
+    report = collector.run(drain=0.1, tick=tick, interval=0.01)
+    assert (report.balanced, report.exit_code) == (True, 1)
+    assert report.errors[0] == "the sinks did not take all events within 100ms"
+
+
+def test_what_the_run_missed_the_replay_tells_too(tmp_path: Path) -> None:
+    script = Script(tmp_path / "r").lines(0, "x")
+    totals = form.Totals(2, 3, 0, 0, "did not end within 5s after SIGINT and was killed")
+    script.add(form.RunnerEnd(SECOND, BEGAN, "a", totals)).add(form.Closed(SECOND)).write()
+    report = load(tmp_path, SIMPLE).replay(tmp_path / "r")
+    runner = report.runners["a"]
+    assert (runner.bytes, runner.stderr_lines, runner.missed) == (2, 3, totals.missed)
+    assert (report.exit_code, report.errors) == (1, [f"a {totals.missed}"])
 
 
 def test_who_is_complete_is_played_no_further(tmp_path: Path) -> None:
