@@ -110,6 +110,7 @@ class _Groups(Connection):
         self._node = node
         self._lock = threading.RLock()
         self._groups: dict[Hashable, _Group] = {}  # in the order of the last event
+        self._alive: dict[int, _Group] = {}  # all of them at any moment, for who disposes without the lock
         self._numbers = 0
         self._compiled: Compiled = {}
         self._steps = steps_of(spec.operators, node.name)
@@ -191,7 +192,7 @@ class _Groups(Connection):
         if len(self._groups) >= self._size:
             self._complete(next(iter(self._groups)), "evicted")
         self._numbers += 1
-        group = _Group(self._numbers)
+        group = self._alive[self._numbers] = _Group(self._numbers)
         for node in self._nodes:
             node.enter(group.number)
         group.head = attach(self._steps, self._nodes, self._outlet, self._context, group.parts, self._compiled)
@@ -204,6 +205,7 @@ class _Groups(Connection):
         group = self._groups.pop(key)
         if group.head is not None:
             group.head.on_completed()
+        del self._alive[group.number]
         for node in self._nodes:
             node.leave(group.number)
         if note is not None:
@@ -266,7 +268,7 @@ class _Groups(Connection):
         # Without the lock, which may be held by a thread that waits further down.
         self._disposed = True
         self._timer.close()
-        for group in list(self._groups.values()):
+        for group in list(self._alive.values()):
             for part in list(group.parts):
                 part.dispose()
 
