@@ -7,12 +7,14 @@ line number in that source tells which stage it was, so an event that goes well 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any, Literal, TypeAlias
 
 from loguru import logger
 
+from rx_collector.clock import looked_at
 from rx_collector.errors import ParseError
 from rx_collector.event import Event, Lines, Origin, rejected
 from rx_collector.ledger import Node
@@ -220,7 +222,10 @@ class SegmentObserver:
         compiled, row = self._shared if self._shared is not None else ({}, 0)
         segment = compiled.get((row, takes))
         if segment is None:
-            segment = compiled[row, takes] = compile_segment(self._steps, takes, self._kept, to_bytes=self._to_bytes)
+            look = self._context.look
+            with looked_at(look) if look is not None else nullcontext():
+                segment = compile_segment(self._steps, takes, self._kept, to_bytes=self._to_bytes)
+            compiled[row, takes] = segment
             self._loops[takes] = segment.run
         else:
             self._loops[takes] = segment.renewed(self._kept)
