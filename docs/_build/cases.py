@@ -22,6 +22,7 @@ from loguru import logger
 
 from docs._build.picture import Lane, Marble, Picture
 from docs._build.slow_sink import Moment, play
+from rx_collector.backpressure.spill import Spill
 from rx_collector.event import Event
 from rx_collector.ledger import PipelineReport
 from rx_collector.pipeline.project import Project, load
@@ -321,7 +322,7 @@ def _slowed(case: Case) -> Picture:
     assert slow is not None, f"{case.path}: it does not say what a slow sink gets"
     strategy = branch.backpressure.strategy
     with tempfile.TemporaryDirectory() as directory:
-        if hasattr(strategy, "path"):
+        if isinstance(strategy, Spill):
             strategy = replace(strategy, path=os.path.join(directory, "waiting"))
         offered = [Moment(at, event) for at, event in zip(outcome.times[main], outcome.events[main], strict=True)]
         played = play(strategy, offered, slow[0])
