@@ -150,3 +150,7 @@ def test_a_session_is_compared() -> None:
     assert matches("a\n…\nd\n", "a\nb\nc\nd\n")
     assert not matches("a … c\n", "a b d\n")
     assert not matches("a\n", "a\nb\n")
+
+
+def test_how_it_works(tmp_path: Path) -> None:
+    assert play((ROOT / "docs" / "how-it-works.md").read_text(), tmp_path) == 1
