@@ -152,5 +152,6 @@ def test_a_session_is_compared() -> None:
     assert not matches("a\n", "a\nb\n")
 
 
+@pytest.mark.slow
 def test_how_it_works(tmp_path: Path) -> None:
-    assert play((ROOT / "docs" / "how-it-works.md").read_text(), tmp_path) == 1
+    assert play((ROOT / "docs" / "how-it-works.md").read_text(), tmp_path) == 2
