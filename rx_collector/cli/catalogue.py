@@ -89,9 +89,13 @@ _TITLES = {"operators": "operator", "formats": "format", "strategies": "strategy
 def _describe(sort: str, name: str, component: Any) -> Iterator[str]:
     width = min(shutil.get_terminal_size().columns, 100)
     yield f"{_TITLES.get(sort, sort)} {name}".strip()
-    for paragraph in (inspect.getdoc(component) or "").replace("``", "").split("\n\n"):
+    for paragraph in (inspect.getdoc(component) or "").split("\n\n"):
         yield ""
-        yield textwrap.fill(" ".join(paragraph.split()), width)
+        if paragraph.startswith(">>> "):
+            yield "In Python:"
+            yield textwrap.indent(paragraph, "    ")
+        else:
+            yield textwrap.fill(" ".join(paragraph.replace("``", "").split()), width)
     if getattr(component, "guarantee", ""):
         yield ""
         yield textwrap.fill(f"Guarantee: {component.guarantee}", width)

@@ -12,11 +12,13 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import yaml
 
 from docs._build.cases import CASES, SORTS, Case, case_of, run_sink
 from docs._build.pages import Made, made, navigation
 from docs._build.picture import WIDTH, Picture, draw
 from rx_collector.cli.catalogue import _components
+from rx_collector.pipeline.project import load
 from tests.docs.test_documents import ROOT
 
 COMPONENTS = [(sort, name) for sort, components in _components().items() for name in components]
@@ -197,6 +199,27 @@ def test_every_page_is_in_the_navigation() -> None:
 
     placed = list(places(navigation(pages().values(), ROOT / "docs")))
     assert sorted(placed) == sorted(everything())
+
+
+def test_every_document_with_code_is_run_by_a_test() -> None:
+    """What its code does is the business of that test; this one knows only that there is one which names the document."""
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    for path in (ROOT / "docs").glob("*.md"):
+        if "```" in path.read_text():
+            assert f'{path.name}"' in tests, f"docs/{path.name} has code; let a test in tests/docs run it"
+
+
+@pytest.mark.slow
+def test_the_yaml_of_the_pages_that_are_made_is_right(tmp_path: Path) -> None:
+    """Of the report and of the keys of a file; that of the components are their cases and what `describe` shows."""
+    (text,) = re.findall(r"^```yaml\n(.*?)^```", pages()["reference/report.md"].text, re.DOTALL | re.MULTILINE)
+    (tmp_path / "even.yaml").write_text(text)
+    report = load(tmp_path / "even.yaml").run()
+    shown = re.findall(r"^```json\n(.*?)^```", pages()["reference/report.md"].text, re.DOTALL | re.MULTILINE)
+    changing = r'"(?:seconds|pid|at)": [^,\n]*'
+    assert re.sub(changing, "", report.json().decode()) == re.sub(changing, "", shown[0])
+    for line in re.findall(r"^```yaml\n(.*?)^```", pages()["reference/file.md"].text, re.DOTALL | re.MULTILINE):
+        assert yaml.safe_load(line)
 
 
 @pytest.mark.slow
