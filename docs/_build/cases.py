@@ -256,7 +256,8 @@ def _played(case: Case) -> Picture:
         ]
     main = next(iter(out))
     letters = [_letter(record) for _, record in outcome.dead_letters]
-    merged = bool(outcome.report.pipelines[main].made)
+    counted = outcome.report.pipelines[main]
+    merged = counted.merged > 0 and counted.made > 0  # what comes out is made of several, and none is gone
     writer = _Writer([*came.values(), *out.values()])
     colors = _Colors(one for lane in came.values() for one in lane)
     kept = {key for lane in [*out.values(), letters] for one in lane for key in _members(one)}
@@ -329,7 +330,7 @@ def _slowed(case: Case) -> Picture:
     got = [_Shown(moment.at, moment.event.data, moment.event) for moment in played.delivered]
     writer, colors = _Writer([lane, got]), _Colors(lane)
     kept = {one.key for one in got}
-    merged = bool(played.node.made)
+    merged = played.node.made > 0
 
     def marbles(shown: Sequence[_Shown], *, lose: bool = False) -> tuple[Marble, ...]:
         return tuple(

@@ -34,8 +34,8 @@ _GROUPS: Final = {
     "Choose": ("filter", "where", "dedupe", "sample", "throttle", "skip", "limit", "route"),
     "Change fields": ("set", "map", "rename", "keep", "drop", "cast", "coalesce", "flatten", "scan", "diff"),
     "Make several of one": ("explode", "flat_map"),
-    "Gather": ("buffer", "window", "aggregate", "debounce", "sort"),
-    "Bring together": ("join", "enrich"),
+    "Gather": ("buffer", "window", "aggregate", "group_by", "debounce", "sort"),
+    "Bring together": ("join", "enrich", "merge"),
     "Watch": ("log", "tap", "heartbeat", "timeout"),
     "Beyond": ("python", "restore"),
 }

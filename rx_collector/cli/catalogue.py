@@ -17,9 +17,10 @@ from rx_collector.errors import ConfigError, Mistake
 from rx_collector.expressions import GROUPS, METAS, METHODS, Function, Method
 from rx_collector.expressions.kinds import in_words
 from rx_collector.operators.backpressure import Backpressure
+from rx_collector.operators.placed import OperatorItem
 from rx_collector.parsers import FORMATS
 from rx_collector.pipeline.cases import TestSpec
-from rx_collector.pipeline.spec import BranchOptions, FileSpec, OperatorItem, PipelineSpec
+from rx_collector.pipeline.spec import BranchOptions, FileSpec, PipelineSpec
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.sinks import SINKS
 from rx_collector.sinks.retry import Retry
@@ -89,13 +90,11 @@ _TITLES = {"operators": "operator", "formats": "format", "strategies": "strategy
 def _describe(sort: str, name: str, component: Any) -> Iterator[str]:
     width = min(shutil.get_terminal_size().columns, 100)
     yield f"{_TITLES.get(sort, sort)} {name}".strip()
-    for paragraph in (inspect.getdoc(component) or "").split("\n\n"):
-        yield ""
+    for paragraph in (inspect.getdoc(component) or "").replace("``", "").split("\n\n"):
         if paragraph.startswith(">>> "):
-            yield "In Python:"
-            yield textwrap.indent(paragraph, "    ")
-        else:
-            yield textwrap.fill(" ".join(paragraph.replace("``", "").split()), width)
+            continue  # Python, and its example is below in YAML
+        yield ""
+        yield textwrap.fill(" ".join(paragraph.split()), width)
     if getattr(component, "guarantee", ""):
         yield ""
         yield textwrap.fill(f"Guarantee: {component.guarantee}", width)

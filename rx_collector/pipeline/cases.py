@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from rx_collector.config.options import INVALID, TEXT, Kind, MappingOf, Scope, Spec, did_you_mean, option
+from rx_collector.config.place import place_of
 from rx_collector.pipeline.expect import BESIDE, COUNTS, OF_RUNNERS, Expect, ExpectKind, is_of_a_pipeline
 from rx_collector.pipeline.given import Given, ScriptKind
 from rx_collector.pipeline.marbles import with_marbles
-from rx_collector.pipeline.place import place_of
 
 if TYPE_CHECKING:
     from rx_collector.config.document import Document, Path

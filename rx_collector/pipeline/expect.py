@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rx_collector.config.options import COUNT, INVALID, TEXT, Kind, ListOf, MappingOf, Scope, did_you_mean, plainly
-from rx_collector.pipeline.place import place_of
+from rx_collector.config.place import place_of
 
 __all__ = [
     "BESIDE",

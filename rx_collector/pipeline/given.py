@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from rx_collector.config.options import COUNT, DURATION, INVALID, TEXT, Kind, ListOf, Scope, did_you_mean
-from rx_collector.pipeline.place import place_of
+from rx_collector.config.place import place_of
 from rx_collector.runners.kinds import ExitCodeKind, SignalKind
 
 __all__ = ["Given", "GivenKind", "ScriptKind"]

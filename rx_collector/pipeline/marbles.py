@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from rx_collector.config.options import INVALID, Scope, did_you_mean
+from rx_collector.config.place import place_of
 from rx_collector.pipeline.expect import BESIDE, Expectation, Expected
 from rx_collector.pipeline.given import Given, GivenKind
-from rx_collector.pipeline.place import place_of
 from rx_collector.units import parse_duration
 
 __all__ = ["with_marbles"]

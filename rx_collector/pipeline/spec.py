@@ -24,27 +24,15 @@ from rx_collector.config.options import (
     option,
     schema_of,
 )
-from rx_collector.operators import OPERATORS
+from rx_collector.config.place import place_of
 from rx_collector.operators.backpressure import Backpressure
-from rx_collector.operators.join import Join
-from rx_collector.operators.route import Route
-from rx_collector.parsers import FORMATS
+from rx_collector.operators.placed import OperatorItem, PlacedOperator, definitions, unknown
 from rx_collector.pipeline.cases import TestSpec
-from rx_collector.pipeline.place import place_of
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.sinks import SINKS, Sink
 from rx_collector.sinks.retry import ON_FAILURE, Retry
-from rx_collector.stream.operator import Operator
 
-__all__ = ["Branch", "BranchOptions", "FileSpec", "PipelineSpec", "PlacedOperator"]
-
-
-@dataclass(frozen=True)
-class PlacedOperator:
-    """An operator and where it stands (``exec.yaml:12``)."""
-
-    operator: Operator
-    place: str = ""
+__all__ = ["Branch", "BranchOptions", "FileSpec", "PipelineSpec"]
 
 
 @dataclass(frozen=True)
@@ -72,72 +60,6 @@ class BranchOptions(Spec):
     name: str | None = option(TEXT, "The name in the ledger; that of the sink unless said.", None)
     retry: Retry | None = option(Nested(Retry), "How often a sink that fails is tried again; none: never.", None)
     on_failure: str = option(Choice(*ON_FAILURE), "What becomes of events that the sink did not take.", "fail")
-
-
-def _unknown(sort: str, key: str, hint: str, scope: Scope, example: str = "") -> None:
-    scope.child(key, example).wrong(f"unknown {sort} {key!r}{hint}", on_key=True)
-
-
-class OperatorItem(Kind):
-    """``{filter: uid > 0}``: one operator by its name."""
-
-    wanted = "an operator such as {filter: uid > 0}"
-
-    def example(self) -> str:
-        return "filter: uid > 0"
-
-    @staticmethod
-    def known() -> set[str]:
-        """Give the names of the operators that can stand in `operators`."""
-        return {name for name in OPERATORS if OPERATORS[name].in_yaml}
-
-    def convert(self, value: Any, scope: Scope) -> Any:
-        if isinstance(value, PlacedOperator):
-            return value
-        if isinstance(value, Operator):
-            return PlacedOperator(value)
-        scope = scope.like(OPERATORS["filter"].example)
-        if isinstance(value, str):
-            value = {value: None}
-            named = scope  # a bare name: a mistake in it is where the name is
-        elif not isinstance(value, Mapping):
-            return self._wanted(value, scope)
-        else:
-            named = scope
-        known = self.known()
-        unknown = [key for key in value if key not in known]
-        for key in unknown:
-            near = nearest(key, known)
-            if key in FORMATS:
-                hint, example = f"; write parse: {{format: {key}}}", FORMATS[key].example
-            elif near is not None:
-                hint, example = did_you_mean(key, known), OPERATORS[near].example
-            else:
-                hint, example = "; 'rx-collector list' shows what there is", ""
-            _unknown("operator", key, hint, scope, example)
-        if unknown:
-            return INVALID
-        if len(value) != 1:
-            keys = ", ".join(value) or "none"
-            return scope.wrong(f"one operator is wanted in each item, not {len(value)} ({keys}); begin each with '- '")
-        ((name, options),) = value.items()
-        made = OPERATORS[name].from_value(options, named.child(name, OPERATORS[name].example))
-        return INVALID if made is INVALID else PlacedOperator(made, place_of(scope.child(name)))
-
-    def schema(self) -> dict[str, Any]:
-        forms: list[dict[str, Any]] = []
-        for name in sorted(self.known()):
-            component = OPERATORS[name]
-            forms.append(
-                {
-                    "type": "object",
-                    "description": component.summary,
-                    "properties": {name: component.schema()},
-                    "required": [name],
-                    "additionalProperties": False,
-                }
-            )
-        return {"anyOf": forms}
 
 
 class SinkItem(Kind):
@@ -175,7 +97,7 @@ class SinkItem(Kind):
                 elif meant is not None and self._strategy_needed:
                     example = SINKS[meant].example
                 hint = did_you_mean(key, SINKS if meant is None else [meant])
-                _unknown("sink", key, hint, scope, example)
+                unknown("sink", key, hint, scope, example)
                 wrong = True
             elif isinstance(value[key], Mapping) and "backpressure" in value[key]:
                 scope.child(key).child("backpressure").wrong(
@@ -250,20 +172,17 @@ class PipelineSpec(Spec):
     @cached_property
     def branches(self) -> tuple[str, ...]:
         """The names of the branches that its operators send events to; other pipelines read them as NAME.BRANCH."""
-        return tuple(
-            way for placed in self.operators if isinstance(placed.operator, Route) for way in placed.operator.ways
-        )
+        return tuple(way for placed in self.operators for way in placed.operator.ways)
 
     @cached_property
     def reads(self) -> frozenset[str]:
-        """The names of all that it reads: where its events come from, and what they are joined with."""
-        joined = (placed.operator.other for placed in self.operators if isinstance(placed.operator, Join))
-        return frozenset({*self.sources, *joined})
+        """The names of all that it reads: where its events come from, and what its operators read beside them."""
+        return frozenset({*self.sources, *(name for placed in self.operators for name in placed.operator.reads)})
 
     def check(self, scope: Scope) -> None:
         seen: set[str] = set()
         for index, placed in enumerate(self.operators):
-            for way in placed.operator.ways if isinstance(placed.operator, Route) else ():
+            for way in placed.operator.ways:
                 if way in seen:
                     at = scope.child("operators").child(index).child("route").child(way)
                     at.wrong(f"there is a branch {way!r} already", on_key=True)
@@ -301,3 +220,8 @@ class FileSpec(Spec):
         MappingOf(Nested(PipelineSpec), least=1), "What becomes of what they print, by name."
     )
     tests: tuple[TestSpec, ...] = option(ListOf(Nested(TestSpec)), "Tests of the pipelines, for `test`.", ())
+
+    @classmethod
+    def schema(cls) -> dict[str, Any]:
+        """Give the JSON Schema of a file, with what it refers to."""
+        return {**super().schema(), "$defs": definitions()}

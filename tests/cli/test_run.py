@@ -324,12 +324,3 @@ def test_an_os_exit_of_nothing_is_left(tmp_path: Path) -> None:
     pid = int(result.stdout)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
-
-
-def test_describe_keeps_the_lines_of_an_example_in_python(tmp_path: Path) -> None:
-    described = command("describe", "skip", cwd=tmp_path).stdout
-    assert (
-        "\n\nIn Python:\n    >>> import rx_collector as rx\n    >>> from rx_collector import operators as op\n"
-        in described
-    )
-    assert "\n    '3'\n" in described
