@@ -10,13 +10,14 @@ from typing import Final
 from loguru import logger
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 ROOT: Final = str(Path(__file__).parent.parent.parent)
 sys.path.insert(0, ROOT)
 
-from docs._build.pages import Made, made, navigation  # noqa: E402
+from docs._build.pages import Made, linked, made, navigation  # noqa: E402
 
-__all__ = ["on_config", "on_files"]
+__all__ = ["on_config", "on_files", "on_page_markdown"]
 
 
 @cache
@@ -37,3 +38,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for one in _made():
         files.append(File.generated(config, one.place, content=one.text))
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Let what is written for readers of the code lead to pages."""
+    return linked(markdown)

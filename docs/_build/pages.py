@@ -25,7 +25,7 @@ from rx_collector.ledger import Report
 from rx_collector.ledger.report import NodeReport, PipelineReport, RunnerReport, SinkReport
 from rx_collector.pipeline.project import load
 
-__all__ = ["Made", "made", "navigation", "of_document"]
+__all__ = ["Made", "linked", "made", "navigation", "of_document"]
 
 ROOT: Final = Path(__file__).parent.parent.parent
 #: What operators are for. One that is not named here stands at the end.
@@ -51,6 +51,9 @@ _INTRODUCTIONS: Final = {
     "sinks": "Where events end. Each is an item of `sinks:` in a pipeline, with its `backpressure:` beside it.",
 }
 
+#: What is said of the looks of the pages beyond the theme: the name of an option stays on one line.
+_STYLE: Final = ".md-typeset td:first-child code { white-space: nowrap; word-break: normal }\n"
+
 
 @dataclass(frozen=True)
 class Made:
@@ -75,6 +78,7 @@ def made() -> Iterator[Made]:
     yield Made("reference/functions.md", "Functions", "\n".join(_functions()))
     yield Made("reference/command-line.md", "Command line", "\n".join(_command_line()))
     yield Made("reference/report.md", "The report", "\n".join(_report()))
+    yield Made("pages.css", "", _STYLE)
     yield Made("decisions/index.md", "Decisions", "\n".join(_decisions()))
     yield Made("index.md", "rx_collector", of_document("README.md"))
     yield Made("contributing.md", "Contributing", of_document("CONTRIBUTING.md"))
@@ -82,7 +86,7 @@ def made() -> Iterator[Made]:
 
 
 def of_document(name: str) -> str:
-    """Give a document of the top directory with its links as they are among the pages."""
+    """Give a document of the top directory as a page: its links are those of the documents."""
     text = (ROOT / name).read_text()
     for old, new in (
         ("](docs/decisions/)", "](decisions/index.md)"),
@@ -91,6 +95,28 @@ def of_document(name: str) -> str:
         ("](CHANGELOG.md)", "](changelog.md)"),
     ):
         text = text.replace(old, new)
+    return text
+
+
+#: Where documents lead those who read them where the code is, and the pages that stand for it here.
+_LINKS: Final = (
+    (r"\]\(\.\./tests/cases/(\w+)/\)", r"](reference/\1/index.md)"),
+    (r"\]\(\.\./tests/cases/(\w+)/(\w+)\.yaml\)", r"](reference/\1/\2.md)"),
+    (r"\]\(\.\./rx_collector/ledger/report\.py\)", r"](reference/report.md)"),
+    (r"\]\(\.\./README\.md", r"](index.md"),
+    (r"\]\(\.\./CONTRIBUTING\.md", r"](contributing.md"),
+    (r"\]\(\.\./CHANGELOG\.md", r"](changelog.md"),
+)
+
+
+def linked(text: str) -> str:
+    """Give a document of ``docs/`` with links to pages that are made, in the place of those to what they are made of.
+
+    >>> linked("see [window](../tests/cases/operators/window.yaml)")
+    'see [window](reference/operators/window.md)'
+    """
+    for pattern, page in _LINKS:
+        text = re.sub(pattern, page, text)
     return text
 
 
@@ -148,10 +174,11 @@ def _told(component: Any) -> Iterator[str]:
         yield f"**Guarantee:** {component.guarantee}\n"
 
 
-def _options(component: type[Spec], level: str = "##") -> Iterator[str]:
+def _options(component: type[Spec], heading: str = "## Options") -> Iterator[str]:
     if not (issubclass(component, Spec) and component.options()):
         return
-    yield f"{level} Options\n"
+    if heading:
+        yield f"{heading}\n"
     short = component.shorthand
     if short and component.shorthand_only:
         yield f"What stands after its name is `{short}` itself.\n"
@@ -187,11 +214,15 @@ def _cell(text: str) -> str:
 def _file() -> Iterator[str]:
     yield "# Keys of a file\n"
     yield "What can stand in a pipeline file beside the components, from the declarations that check it.\n"
+    seen: set[type[Spec]] = set()
     for key, title, spec in _general():
+        if spec in seen:
+            continue
+        seen.add(spec)
         beside = f" ({title.rstrip(':')})" if title else ""
         yield f"## {key}{beside}\n"
         yield from _told(spec)
-        yield from _options(spec, "###")
+        yield from _options(spec, heading="")
         if spec.example:
             yield f"\n```yaml\n{spec.example}\n```"
         yield ""
@@ -227,7 +258,7 @@ def _command_line() -> Iterator[str]:
     yield "does not balance, or the drain was cut short; 2 the file or the command line is wrong.\n"
     for name in sorted(cli.commands):
         command = cli.commands[name]
-        context = click.Context(command, info_name=f"rx-collector {name}", max_content_width=100, terminal_width=100)
+        context = click.Context(command, info_name=f"rx-collector {name}", terminal_width=76, help_option_names=["-h", "--help"])
         yield f"## {name}\n\n```text\n{command.get_help(context)}\n```\n"
 
 

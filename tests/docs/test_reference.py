@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import importlib.util
 import re
 import subprocess
@@ -10,12 +11,16 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import yaml
 
+from docs._build import cases, slow_sink
+from docs._build import pages as pages_module
+from docs._build import picture as picture_module
 from docs._build.cases import CASES, SORTS, Case, case_of, run_sink
-from docs._build.pages import Made, made, navigation
+from docs._build.pages import Made, linked, made, navigation
 from docs._build.picture import WIDTH, Picture, draw
 from rx_collector.cli.catalogue import _components
 from rx_collector.pipeline.project import load
@@ -157,7 +162,8 @@ def everything() -> dict[str, str]:
     """All pages, those that are made and those that are written, by their place."""
     documents = ROOT / "docs"
     written = {str(path.relative_to(documents)): path.read_text() for path in documents.rglob("*.md")}
-    return written | {place: one.text for place, one in pages().items() if place.endswith(".md")}
+    made_ = {place: one.text for place, one in pages().items() if place.endswith(".md")}
+    return {place: linked(text) for place, text in (written | made_).items()}
 
 
 def anchors(text: str) -> set[str]:
@@ -183,6 +189,18 @@ def test_every_link_leads_somewhere() -> None:
             there = str((Path("/") / place).parent.joinpath(path).resolve().relative_to("/")) if path else place
             assert there in found or there in pictures, f"{place}: {target}"
             assert not anchor or anchor in anchors(found[there]), f"{place}: {target}"
+
+
+def test_every_link_leads_somewhere_for_readers_of_the_code_too() -> None:
+    """Where the documents are not pages but files: nothing that is made may be linked."""
+    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        prose = re.sub(r"`[^`\n]*`", "", re.sub(r"^```.*?^```", "", path.read_text(), flags=re.DOTALL | re.MULTILINE))
+        for target in re.findall(r"\]\(([^)\s]+)\)", prose):
+            file, _, anchor = target.partition("#")
+            if not target.startswith("https://"):
+                there = path.parent / file if file else path
+                assert there.exists(), f"{path.relative_to(ROOT)}: {target}"
+                assert not anchor or anchor in anchors(there.read_text()), f"{path.relative_to(ROOT)}: {target}"
 
 
 @pytest.mark.slow
@@ -253,6 +271,11 @@ if importlib.util.find_spec("mkdocs") is not None:  # where it is installed: tox
             )
         assert (tmp_path / "reference" / "operators" / "window.svg").exists()
         assert not (tmp_path / "_build").exists()
+
+
+@pytest.mark.parametrize("module", [cases, pages_module, picture_module, slow_sink])
+def test_docstrings_of_what_makes_the_pages(module: ModuleType) -> None:
+    assert doctest.testmod(module).failed == 0
 
 
 def test_a_case_knows_its_parts() -> None:
