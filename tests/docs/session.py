@@ -22,8 +22,12 @@ def commands(block: str) -> list[tuple[str, str]]:
     return list(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def matches(shown: str, printed: str) -> bool:
-    """Tell whether this is what was printed. ``…`` in a line is any text, alone in a line any lines; blanks may differ."""
+def matches(shown: str, printed: str, *, numbers: bool = True) -> bool:
+    """Tell whether this is what was printed. ``…`` in a line is any text, alone in a line any lines; blanks may differ, and
+    numbers unless they count.
+    """
+    if not numbers:
+        shown, printed = (re.sub(r"-?\d+(\.\d+)?", "0", text) for text in (shown, printed))
     pattern = ""
     for line in shown.splitlines():
         if line.strip() == "…":
@@ -35,7 +39,10 @@ def matches(shown: str, printed: str) -> bool:
 
 
 def play(text: str, directory: Path) -> int:
-    """Do in a directory what a page tells, from its top to its end, and give how many commands there were."""
+    """Do in a directory what a page tells, from its top to its end, and give how many commands there were.
+
+    What a block ``console`` shows is what is printed; in a block ``shell-session`` numbers are those of some machine.
+    """
     programs = directory / "bin"
     programs.mkdir()
     (programs / "rx-collector").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m rx_collector "$@"\n')
@@ -49,7 +56,7 @@ def play(text: str, directory: Path) -> int:
     for language, block in BLOCK.findall(text):
         if (named := _NAMED.match(block)) is not None:
             (directory / named[1]).write_text(block)
-        if language != "console":
+        if language not in ("console", "shell-session"):
             continue
         for command, shown in commands(block):
             result = subprocess.run(
@@ -62,6 +69,6 @@ def play(text: str, directory: Path) -> int:
                 timeout=60,
                 check=False,
             )
-            assert matches(shown, result.stdout), f"$ {command}\n{result.stdout}"
+            assert matches(shown, result.stdout, numbers=language == "console"), f"$ {command}\n{result.stdout}"
             count += 1
     return count

@@ -21,7 +21,7 @@ from rx_collector.parsers import FORMATS
 
 ROOT = Path(__file__).parent.parent.parent
 MODULES = [module.name for module in pkgutil.walk_packages(rx_collector.__path__, "rx_collector.")]
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```([\w-]*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
 def blocks(file: str, language: str) -> list[str]:

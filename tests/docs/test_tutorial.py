@@ -150,6 +150,9 @@ def test_a_session_is_compared() -> None:
     assert matches("a\n…\nd\n", "a\nb\nc\nd\n")
     assert not matches("a … c\n", "a b d\n")
     assert not matches("a\n", "a\nb\n")
+    assert matches("12 lines in 1.5s\n", "7 lines in 3s\n", numbers=False)
+    assert not matches("12 lines\n", "7 lines\n")
+    assert not matches("12 lines\n", "7 words\n", numbers=False)
 
 
 @pytest.mark.slow
