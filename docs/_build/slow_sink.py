@@ -86,8 +86,10 @@ class _Play:
 
     def _offer(self, event: Event) -> None:
         def offer() -> None:
-            self._boundary.offer([event])
-            self._settled.set()
+            try:
+                self._boundary.offer([event])
+            finally:
+                self._settled.set()
 
         self._settled.clear()
         self._producer = threading.Thread(target=offer, name="producer")
