@@ -4,28 +4,50 @@ from __future__ import annotations
 
 import click
 
+from rx_collector.cli.files import profile_option
 from rx_collector.cli.mistakes import show_mistakes
-from rx_collector.errors import ConfigError
-from rx_collector.pipeline.project import load
+from rx_collector.errors import ConfigError, Mistake
+from rx_collector.pipeline.project import Examined, examine
 
 __all__ = ["validate"]
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-def validate(files: tuple[str, ...]) -> int:
+@profile_option
+@click.option("--strict", is_flag=True, help="Take warnings for mistakes.")
+def validate(files: tuple[str, ...], profile: str | None, strict: bool) -> int:
     """Find every mistake in FILE.
 
     Prints each as file:line:column: where: what, on standard error, and exits with 2; or "FILE: ok" for each. On a
-    terminal the line of the file and an example of the right form stand below each.
+    terminal the line of the file and an example of the right form stand below each. A file with profiles is checked with
+    each of them and with none, or with the one that is named. What is likely not meant is a warning: it is printed and
+    changes nothing, but with --strict.
     """
     code = 0
     for file in files:
-        try:
-            load(file)
-        except ConfigError as error:
-            show_mistakes(error)
+        first = examine([file], None, profile)
+        found = [first]
+        if profile is None:
+            found += [examine([file], None, each) for each in first.profiles]
+        told = _once([*(mistake for each in found for mistake in each.mistakes), *_of_all(found)])
+        if told:
+            show_mistakes(ConfigError(told))
+        if any(strict or not one.warning for one in told):
             code = 2
         else:
             click.echo(f"{file}: ok")
     return code
+
+
+def _of_all(found: list[Examined]) -> list[Mistake]:
+    """Give the warnings that there are with every profile: what one of them has a use for is none."""
+    every = set(found[0].warnings).intersection(*(each.warnings for each in found))
+    return [warning for warning in found[0].warnings if warning in every]
+
+
+def _once(mistakes: list[Mistake]) -> list[Mistake]:
+    """Say each mistake once, those of each file together and in their order."""
+    unique = list(dict.fromkeys(mistakes))
+    files = list(dict.fromkeys(mistake.file for mistake in unique))
+    return sorted(unique, key=lambda mistake: (files.index(mistake.file), mistake.line, mistake.column))

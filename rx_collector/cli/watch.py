@@ -32,6 +32,11 @@ class Watch:
         self._others: set[str] = set()
         self._seen = self._look()
 
+    def add(self, files: Sequence[str]) -> None:
+        """Look at these, too: those that a file includes which cannot be loaded."""
+        self._others |= set(files)
+        self._seen |= {file: _state(file) for file in set(files) - self._seen.keys()}
+
     def wait(self, projects: Sequence[Project]) -> str:
         """Wait for a change since the last one, and give the file. `projects` are what was loaded since then, if any."""
         if projects:
@@ -70,11 +75,11 @@ def _state(file: str) -> _State:
 
 
 def named_files(project: Project) -> set[str]:
-    """Give the files that a project reads: arguments of commands that are files, and paths among options.
+    """Give the files that a project reads: those it is loaded from, arguments of commands, paths among options.
 
     What its sinks write is not among them.
     """
-    found: set[str] = set()
+    found: set[str] = set(project.files)
     for runner in project.runners.values():
         found |= set(_paths(runner))
         for word in runner.command if isinstance(runner.command, tuple) else ():

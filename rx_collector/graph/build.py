@@ -12,6 +12,7 @@ from rx_collector.graph.model import Count, Edge, Graph, Node, Row
 from rx_collector.graph.text import legible, shortened
 from rx_collector.ledger import NodeReport, PipelineReport, Report, RunnerReport, SinkReport
 from rx_collector.ledger.counts import PipelineLedger
+from rx_collector.operators.placed import steps_of
 from rx_collector.operators.python import Python
 from rx_collector.pipeline.project import Project, lifecycle_of
 from rx_collector.pipeline.spec import Branch, PipelineSpec
@@ -289,10 +290,7 @@ def _rows(spec: PipelineSpec, report: PipelineReport | None, redact: Callable[[s
 
 def _labels(spec: PipelineSpec) -> list[str | None]:
     """Give the names of the operators in a report; None for those in Python, which are any number of nodes there."""
-    return [
-        None if isinstance(placed.operator, Python) else f"operators[{index}] {placed.operator.name}"
-        for index, placed in enumerate(spec.operators)
-    ]
+    return [None if isinstance(step.operator, Python) else step.label for step in steps_of(spec.operators)]
 
 
 def _grouped(spec: PipelineSpec, nodes: list[NodeReport]) -> list[list[NodeReport]]:

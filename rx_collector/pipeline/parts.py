@@ -13,7 +13,7 @@ from rx_collector.errors import BackpressureError, OutputError
 from rx_collector.event import Event
 from rx_collector.ledger import Node
 from rx_collector.operators.delivery import Delivery
-from rx_collector.operators.placed import PlacedOperator
+from rx_collector.operators.placed import PlacedOperator, steps_of
 from rx_collector.operators.python import Python
 from rx_collector.pipeline.spec import Branch
 from rx_collector.stream.eventstream import EventStream
@@ -24,11 +24,11 @@ __all__ = ["BranchEnd", "DeadLetter", "Hub", "Limit", "Merge", "OpenBranch", "wi
 
 def with_operators(stream: EventStream, operators: Sequence[PlacedOperator]) -> EventStream:
     """Give a stream with the operators of a pipeline behind it, named as in the ledger."""
-    for index, placed in enumerate(operators):
-        if isinstance(placed.operator, Python):
-            stream = placed.operator(stream)
+    for step in steps_of(operators):
+        if isinstance(step.operator, Python):
+            stream = step.operator(stream)
         else:
-            stream = stream.then(placed.operator, f"operators[{index}] {placed.operator.name}", placed.place)
+            stream = stream.then(step.operator, step.label, step.place)
     return stream
 
 
