@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -92,7 +93,7 @@ def run(
     write = progress.write if progress is not None else stderr.write
     log_to_stderr(project, "DEBUG" if verbose else "WARNING" if quiet else "INFO", write)
     for warning in project.warnings:
-        logger.warning("{}", warning)
+        logger.warning("{}", replace(warning, warning=False))
     # To the very end: a signal that comes late must not keep the report or the balance sheet from being written.
     with stop_on_signals(collector):
         try:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+
 import click
 
 from rx_collector.cli.files import profile_option
@@ -9,7 +12,7 @@ from rx_collector.cli.mistakes import show_mistakes
 from rx_collector.errors import ConfigError, Mistake
 from rx_collector.pipeline.project import Examined, examine
 
-__all__ = ["validate"]
+__all__ = ["look_at", "validate"]
 
 
 @click.command()
@@ -26,18 +29,25 @@ def validate(files: tuple[str, ...], profile: str | None, strict: bool) -> int:
     """
     code = 0
     for file in files:
-        first = examine([file], None, profile)
-        found = [first]
-        if profile is None:
-            found += [examine([file], None, each) for each in first.profiles]
-        told = _once([*(mistake for each in found for mistake in each.mistakes), *_of_all(found)])
-        if told:
-            show_mistakes(ConfigError(told))
-        if any(strict or not one.warning for one in told):
+        found = look_at(file, profile=profile)
+        if found:
+            show_mistakes(ConfigError(found))
+        if any(strict or not one.warning for one in found):
             code = 2
         else:
             click.echo(f"{file}: ok")
     return code
+
+
+def look_at(
+    file: str | os.PathLike[str], environment: Mapping[str, str] | None = None, *, profile: str | None = None
+) -> list[Mistake]:
+    """Give the mistakes in a file and its warnings, each once: with no profile and with each of them, or with one."""
+    first = examine([file], environment, profile)
+    every = [first]
+    if profile is None:
+        every += [examine([file], environment, each) for each in first.profiles]
+    return _once([*(mistake for each in every for mistake in each.mistakes), *_of_all(every)])
 
 
 def _of_all(found: list[Examined]) -> list[Mistake]:

@@ -28,8 +28,8 @@ class Graft:
     used: tuple[str, ...] = ()
     #: What the parameters of that template stand for.
     arguments: Arguments | None = None
-    #: Where a value is put in for a parameter as a whole; empty for what is no such value.
-    put_in: str = ""
+    #: Where the scalar stands for which this value is put in as a whole; None for what is no such value.
+    put_in: tuple[Document, Path] | None = None
     #: The text of a scalar with its parameters put in; None for what refers to none.
     expanded: str | None = None
 
@@ -37,8 +37,9 @@ class Graft:
     def suffix(self) -> str:
         """What a mistake says behind what is wrong: what led here."""
         way = self.used
-        if self.put_in:
-            return f" (put in at {', '.join([self.put_in, *(f'used at {place}' for place in way)])})"
+        if self.put_in is not None:
+            place = self.put_in[0].place_of(self.put_in[1])
+            return f" (put in at {', '.join([place, *(f'used at {place}' for place in way)])})"
         return f"{USED_AT}{', used at '.join(way)})" if way else ""
 
 
@@ -71,6 +72,8 @@ class Composed(Document):
         graft, there = self.origin(path)
         if graft is None:
             return super().mistake(path, message, on_key=on_key, inside=inside, example=example)
+        if on_key and graft.put_in is not None and path in self.grafts:  # its key stands in the template
+            return graft.put_in[0].mistake(graft.put_in[1], message + self._used(path), on_key=True, example=example)
         message += graft.suffix
         return graft.document.mistake(there, message, on_key=on_key, inside=inside, example=example)
 
@@ -85,7 +88,18 @@ class Composed(Document):
     def place_of(self, path: Path) -> str:
         """Give where a value stands, and where the template is used that it is from, if any."""
         graft, there = self.origin(path)
-        return graft.document.place_of(there) + graft.suffix if graft is not None else self.file
+        if graft is None:
+            return self.file
+        place, used = graft.document.place_of(there), graft.used
+        if graft.put_in is not None and path in self.grafts:  # its key stands in the template
+            above, _ = self.origin(path[:-1])
+            place, used = graft.put_in[0].place_of(graft.put_in[1]), above.used if above is not None else ()
+        return ", used at ".join([place, *used])
+
+    def _used(self, path: Path) -> str:
+        """Give what a mistake says about the use of the template in which the key of a value stands."""
+        above, _ = self.origin(path[:-1])
+        return above.suffix if above is not None else ""
 
     def resolve(self, path: Path, expanded: str) -> Any:
         """Give the value of the scalar at a path, had it this text."""
@@ -113,7 +127,7 @@ class Composed(Document):
     def is_argument(self, path: Path) -> bool:
         """Say whether the value here was put in for a parameter."""
         graft, there = self.origin(path)
-        return graft is not None and (bool(graft.put_in) or graft.document.is_argument(there))
+        return graft is not None and (graft.put_in is not None or graft.document.is_argument(there))
 
     def directory(self, path: Path) -> str | None:
         """Give the directory of the file that a value stands in."""

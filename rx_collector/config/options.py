@@ -78,11 +78,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 class TextWithList:
     """The value of a scalar into whose text a list or mapping was to be put: an expression can have that, a text not."""
 
+    def __str__(self) -> str:
+        return "a text with a list or mapping in it"
+
 
 def plainly(value: object) -> str:
     """Name the type of a plain value the way the YAML's author would."""
     if isinstance(value, TextWithList):
-        return "a text with a list or mapping in it"
+        return str(value)
     for types, name in (
         (bool, "a boolean"),
         ((int, float), "a number"),
@@ -225,7 +228,7 @@ class Unit(Kind):
         return super().write(value) if value is None else self._write(value)
 
     def convert(self, value: Any, scope: Scope) -> Any:
-        if isinstance(value, list | tuple | Mapping) or value is None:
+        if isinstance(value, list | tuple | Mapping | TextWithList) or value is None:
             return self._wanted(value, scope)
         try:
             return self._read(value)

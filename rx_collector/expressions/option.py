@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -35,9 +36,11 @@ def fields_read(*evaluations: Evaluation) -> frozenset[str] | None:
 def _constant(value: Any, scope: Scope) -> Any:
     """Give the expression that is a value put in for a parameter: never its text, parsed."""
     try:
-        return parse_expression("${value}", lambda _: value)
+        made = parse_expression("${value}", lambda _: value)
     except ExpressionError as error:
         return scope.wrong(error.message)
+    made.text = json.dumps(value, ensure_ascii=False)
+    return made
 
 
 class _ExpressionKind(Kind):

@@ -51,6 +51,8 @@ class Composition:
     profiles: tuple[str, ...]
     #: The runners of the files that were named, by themselves and not by others.
     own_runners: tuple[str, ...]
+    #: False where a file could not be read: what it would have brought along is not missing.
+    complete: bool
 
 
 def compose(files: Sequence[str], variables: Variables, profile: str | None = None) -> Composition:
@@ -70,6 +72,7 @@ class _Composer:
         self._read: set[str] = set()  # real paths
         self._profiles: list[str] = []
         self._mistakes: list[Mistake] = []
+        self._complete = True
 
     def compose(self, files: Sequence[str]) -> Composition:
         for file in files:
@@ -78,6 +81,9 @@ class _Composer:
         top = tops[0] if tops else self._sources[-1]
         whole = Composed(top.read.file, self._variables)
         whole.grafts[()] = Graft(top.document, ())
+        complete = self._complete and all(isinstance(source.read.value, Mapping) for source in self._sources)
+        if not complete:
+            whole.broken.add(())
         if isinstance(top.document.value, Mapping):
             whole.value = {**top.document.value, **self._merged(whole, top.document.value)}
         if self._profile is not None and self._profile not in self._profiles:
@@ -87,7 +93,7 @@ class _Composer:
                 self._check_included(source)
         warnings: list[Mistake] = []
         if whole.value is not None:
-            templates = Templates(whole, self._mistakes)
+            templates = Templates(whole, self._mistakes, complete=complete)
             templates.put_in()
             warnings = templates.warnings([source.document for source in tops])
         self._mistakes += [mistake for source in self._sources for mistake in source.read.mistakes]
@@ -99,6 +105,7 @@ class _Composer:
             tuple(self._names.values()),
             tuple(self._profiles),
             tuple(name for source in tops for name in _mapping(_mapping(source.document.value).get("runners"))),
+            complete,
         )
 
     # Files
@@ -114,9 +121,11 @@ class _Composer:
 
     def _include(self, document: Document, path: Path, item: str, way: list[str]) -> None:
         def wrong(message: str) -> None:
+            self._complete = False
             self._mistakes.append(document.mistake(path, message, example=_INCLUDE))
 
         if document.is_broken(path):
+            self._complete = False
             return
         if "://" in item:
             wrong("only files of this machine are included, and nothing from elsewhere")
@@ -143,7 +152,7 @@ class _Composer:
             elif os.path.exists(name):
                 wrong(f"{name} is no ordinary file")
             else:
-                wrong(f"no such file: {name}{_patterns(item) or did_you_mean_file(name)}")
+                wrong(f"no such file: {name}{_patterns(item) or _did_you_mean_file(name)}")
 
     def _check_included(self, source: _Source) -> None:
         """Check what an included file says beside what it brings along: its own keys, and its tests, which stay there."""
@@ -232,15 +241,17 @@ def _patterns(item: str) -> str:
     return "; each file is included by its name, there are no patterns" if any(sign in item for sign in "*?[") else ""
 
 
-def did_you_mean_file(name: str) -> str:
+def _did_you_mean_file(name: str) -> str:
     """Give ``, did you mean 'common.yaml'?`` for the file that is most like one that is not there, if any is."""
     directory = os.path.dirname(name)
     try:
-        there = [entry.name for entry in os.scandir(directory or ".") if entry.is_file()]
+        there = {
+            os.path.splitext(entry.name)[0]: entry.name for entry in os.scandir(directory or ".") if entry.is_file()
+        }
     except OSError:
         return ""
-    near = nearest(os.path.basename(name), there)
-    return f", did you mean {os.path.join(directory, near)!r}?" if near is not None else ""
+    near = nearest(os.path.splitext(os.path.basename(name))[0], there)
+    return f", did you mean {os.path.join(directory, there[near])!r}?" if near is not None else ""
 
 
 def _laid_over(value: Any, over: Any, document: Composed, read: Document, path: Path, there: Path) -> Any:

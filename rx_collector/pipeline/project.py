@@ -242,8 +242,8 @@ def examine(
         scope = Scope(document)
         spec = FileSpec.from_value(document.value, scope)
         mistakes += scope.mistakes
-        mistakes += _check_sources(document)
-        if alone:
+        mistakes += _check_sources(document) if found.complete else []
+        if alone and found.complete:
             mistakes += check_names(document)
         if spec is not INVALID:
             mistakes += [

@@ -256,6 +256,23 @@ class TemplateSpec(Spec):
     )
 
 
+class _Checked(dict[str, Any]):
+    """Templates that were looked at."""
+
+
+class _Templates(MappingOf):
+    """Templates are checked here as they are by themselves; a parameter without a default is known where they are used."""
+
+    def __init__(self) -> None:
+        super().__init__(Nested(TemplateSpec))
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        if not isinstance(value, _Checked) and isinstance(value, Mapping):
+            super().convert(value, scope)
+            return _Checked(value)  # what is wrong is reported, and what is not known is not wrong
+        return value if isinstance(value, _Checked) else super().convert(value, scope)
+
+
 class _Profiles(Kind):
     """Parts of a file that are laid over it when their profile is chosen."""
 
@@ -318,8 +335,8 @@ class FileSpec(Spec):
     pipelines: Mapping[str, PipelineSpec] = option(
         MappingOf(Nested(PipelineSpec), least=1), "What becomes of what they print, by name."
     )
-    templates: Mapping[str, TemplateSpec] | None = option(
-        MappingOf(Nested(TemplateSpec)),
+    templates: Mapping[str, Any] | None = option(
+        _Templates(),
         "Lists of operators that pipelines use, by name.",
         None,
         example="{no_system: {operators: [filter: uid >= 1000]}}",

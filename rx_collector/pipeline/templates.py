@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from rx_collector.config.composed import Composed, Graft
 from rx_collector.config.document import Document, Path
@@ -27,6 +27,9 @@ _MOST_VALUES: Final = 20_000
 _WHOLE: Final = re.compile(r"\$\{(\w+)\}")
 _USE: Final = "use: {no_system: {below: 1000}}"
 _ALONE: Final = "drop: ${fields}"
+
+
+_Place: TypeAlias = tuple[Document, Path]
 
 
 @dataclass(frozen=True)
@@ -54,13 +57,16 @@ class _TooMany(Exception):
 class Templates:
     """Puts the templates of a document in. It adds to `mistakes` what is wrong with the uses."""
 
-    def __init__(self, whole: Composed, mistakes: list[Mistake]) -> None:
+    def __init__(self, whole: Composed, mistakes: list[Mistake], *, complete: bool = True) -> None:
+        """Without `complete` a template that is not there may be in a file that could not be read."""
+        self._complete = complete
         self._whole = whole
         self._mistakes = mistakes
         templates = whole.value.get("templates")
         #: As they were written, while those of `whole` change.
         self._templates: Mapping[str, Any] = templates if isinstance(templates, Mapping) else {}
         self._built = 0
+        self._told = False  # that this is too much
         self._unknown = False  # whether what was built since this was set to False holds something unknown
         self._uses = {name: list(_uses(self._body(name), ())) for name in self._templates}
 
@@ -164,9 +170,12 @@ class Templates:
         try:
             return self._operators(document, written, items, frame, (path, 0), ways)
         except _TooMany:
+            self._whole.broken.add(path)
+            if self._told:
+                return []
+            self._told = True
             message = f"the templates stand for more than {_MOST_VALUES:,} values; write less with them"
             self._mistakes.append(self._whole.mistake(path, message, on_key=True, example=_USE))
-            self._whole.broken.add(path)
             return []
 
     def _operators(
@@ -243,6 +252,8 @@ class Templates:
             self._wrong(document, path, "a template and its parameters are wanted here, as in use: {name: {…}}", frame)
             return None
         if name not in self._templates:
+            if not self._complete:
+                return None
             hint = did_you_mean(name, self._templates) if self._templates else "; there is none"
             self._wrong(document, path, f"no template {name!r}{hint}", frame, on_key=path[-1] == name)
             return None
@@ -309,13 +320,19 @@ class Templates:
     def _value_of(self, argument: _Argument) -> Any:
         return self._build(argument.document, argument.path, _at(argument), argument.frame, None)
 
-    def _graft(self, target: Path | None, document: Document, path: Path, frame: _Frame | None, **more: str) -> None:
+    def _graft(self, target: Path | None, document: Document, path: Path, frame: _Frame | None, **more: Any) -> None:
         if target is not None:
             used, values = (frame.used, frame.values) if frame is not None else ((), None)
             self._whole.grafts[target] = Graft(document, path, used, values, **more)
 
     def _build(
-        self, document: Document, path: Path, value: Any, frame: _Frame | None, target: Path | None, put_in: str = ""
+        self,
+        document: Document,
+        path: Path,
+        value: Any,
+        frame: _Frame | None,
+        target: Path | None,
+        put_in: _Place | None = None,
     ) -> Any:
         """Give a value with parameters put in, and put down at `target` (if there is one) where its parts are from."""
         if frame is not None:
@@ -346,7 +363,7 @@ class Templates:
         names: frozenset[str],
         frame: _Frame,
         target: Path | None,
-        put_in: str,
+        put_in: _Place | None,
     ) -> Any:
         """Give the value of a scalar that refers to parameters."""
         if any(frame.arguments.get(name) is None for name in names):
@@ -356,7 +373,7 @@ class Templates:
             return text
         whole = _WHOLE.fullmatch(text)
         if whole is not None and (argument := frame.arguments.get(whole[1])) is not None:
-            put_in = put_in or document.place_of(path)
+            put_in = put_in or (document, path)
             self._graft(target, argument.document, argument.path, argument.frame, put_in=put_in)
             return self._build(argument.document, argument.path, _at(argument), argument.frame, target, put_in)
         try:
