@@ -40,7 +40,7 @@ class Watch:
     def wait(self, projects: Sequence[Project]) -> str:
         """Wait for a change since the last one, and give the file. `projects` are what was loaded since then, if any."""
         if projects:
-            self._others = {file for project in projects for file in named_files(project)}
+            self._others = {file for project in projects for file in {*project.files, *named_files(project)}}
             new = self._others - self._seen.keys()
             self._seen |= {file: _state(file) for file in new}
         pause = threading.Event()
@@ -75,11 +75,11 @@ def _state(file: str) -> _State:
 
 
 def named_files(project: Project) -> set[str]:
-    """Give the files that a project reads: those it is loaded from, arguments of commands, paths among options.
+    """Give the files that a project reads: arguments of commands that are files, and paths among options.
 
     What its sinks write is not among them.
     """
-    found: set[str] = set(project.files)
+    found: set[str] = set()
     for runner in project.runners.values():
         found |= set(_paths(runner))
         for word in runner.command if isinstance(runner.command, tuple) else ():

@@ -379,8 +379,8 @@ def test_a_template_is_used_within_an_operator(tmp_path: Path) -> None:
     assert [step.label for step in steps_of(first.within)] == ["operators[0] limit", "operators[1] t[0] limit"]
     file.write_text(main.replace("most: 6", "mots: 6"))
     assert [line.partition(": the")[0] for line in mistakes(file)] == [
-        "main.yaml:14:44: templates.whole.operators[0].each_of.within[0].use.t",
-        "main.yaml:14:48: templates.whole.operators[0].each_of.within[0].use.t.mots",
+        "main.yaml:14:48: templates.whole.operators[0].each_of.within[0].use.t",
+        "main.yaml:14:52: templates.whole.operators[0].each_of.within[0].use.t.mots",
     ]
 
 
