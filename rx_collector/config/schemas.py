@@ -31,7 +31,14 @@ def with_references(schema: dict[str, Any]) -> dict[str, Any]:
 
     >>> with_references({"type": "array", "items": {"type": "integer"}})["items"]["anyOf"]
     [{'type': 'integer'}, {'type': 'string', 'pattern': '^\\\\$\\\\{\\\\w+\\\\}$'}]
+
+    What is referred to has another name, under which it is to be given with references, too.
+
+    >>> with_references({"$ref": "#/$defs/operator"})
+    {'$ref': '#/$defs/operator_of_a_template'}
     """
+    if "$ref" in schema:
+        return {"$ref": f"{schema['$ref']}_of_a_template"}
 
     def member(inner: dict[str, Any]) -> dict[str, Any]:
         return {"anyOf": [with_references(inner), _REFERENCE]}

@@ -49,7 +49,7 @@ class SinkReport(msgspec.Struct, frozen=True):
 
 class NodeReport(msgspec.Struct, frozen=True, rename={"taken": "in"}):
     """One place in a pipeline. in + made = out + filtered + rejected + dropped + merged + held; `branches` says how much
-    of `out` went to each branch of a route.
+    of `out` went to each branch of a route, `joined` how much of `made` came from each of the streams that were let in.
 
     `dropped` of a sink's node includes the events that the sink failed to write. `kept` of those held stay on disk at the
     end, for another run; at its start they are `made`, and noted as ``restored``.
@@ -66,6 +66,7 @@ class NodeReport(msgspec.Struct, frozen=True, rename={"taken": "in"}):
     made: int = 0
     kept: int = 0
     branches: dict[str, int] = {}
+    joined: dict[str, int] = {}
     notes: dict[str, int] = {}
 
 
@@ -158,6 +159,7 @@ def _node(node: Node) -> NodeReport:
         made=node.made,
         kept=node.kept,
         branches=dict(node.branches),
+        joined=dict(node.joined),
         notes=dict(node.notes),
     )
 
@@ -238,6 +240,11 @@ def _check_pipelines(ledger: Ledger, final: bool) -> list[str]:
             if node.taken != flowing and (straight or not node.first):
                 wrong.append(f"pipeline {name}: {flowing} events were sent to {node.name}, it took {node.taken}")
             flowing = node.out if node.passed is None else node.passed
+            for source, count in node.joined.items() if pipeline.sources else ():
+                if (given := _given(ledger, source)) != count:
+                    wrong.append(
+                        f"pipeline {name}: {given} events of {source} were sent to {node.name}, it took {count}"
+                    )
         for key, node in pipeline.boundaries.items():
             if node.taken != flowing:
                 wrong.append(f"pipeline {name}: {flowing} events were sent to {node.name}, it took {node.taken}")

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rx_collector.config.options import ListOf, option
 from rx_collector.errors import ConfigError
-from rx_collector.operators import OPERATORS
 from rx_collector.operators.fields import Drop, Set
 from rx_collector.operators.filter import Filter
 from rx_collector.operators.limit import Limit
-from rx_collector.operators.placed import OperatorItem, PlacedOperator, steps_of
+from rx_collector.operators.placed import PlacedOperator, all_steps_of, steps_of
 from rx_collector.pipeline.project import Project, examine, load, load_together
-from rx_collector.stream.operator import BatchOperator, operator
 from tests.events import event
 
 RUNNERS = "runners:\n  exec: {command: [cat, events.ndjson]}\n"
@@ -350,38 +346,35 @@ def test_a_branch_of_a_template_is_read_like_any(tmp_path: Path) -> None:
     assert [line.partition(": ")[0] for line in mistakes(file)] == ["main.yaml:12:11", "main.yaml:19:17"]
 
 
-@pytest.fixture
-def each_of() -> Iterator[None]:
-    """An operator with operators of its own, as group_by is one."""
-
-    @operator("each_of", summary="For this test.", example="each_of: {within: [limit: 1]}")
-    @dataclass(frozen=True)
-    class EachOf(BatchOperator):
-        within: tuple[PlacedOperator, ...] = option(ListOf(OperatorItem(), least=1), "For this test.")
-
-        def attach(self, downstream: Any, context: Any, node: Any) -> Any:
-            raise NotImplementedError
-
-    yield
-    del OPERATORS._components["each_of"]
-
-
-@pytest.mark.usefixtures("each_of")
 def test_a_template_is_used_within_an_operator(tmp_path: Path) -> None:
-    main = RUNNERS + pipelines("each_of: {within: [{limit: 1}, {use: {t: {most: 5}}}]}", "use: whole")
-    main += "templates:\n  t: {parameters: {most: }, operators: [limit: '${most}']}\n"
-    main += "  whole: {operators: [each_of: {within: [use: {t: {most: 6}}]}]}\n"
+    main = RUNNERS + pipelines("group_by: {key: pid, operators: [{limit: 1}, {use: {t: {most: 5}}}]}", "use: whole")
+    main += "templates:\n  t: {parameters: {most: , name: a}, operators: [limit: '${most}', drop: ['${name}']]}\n"
+    main += "  whole: {operators: [group_by: {key: uid, operators: [use: {t: {most: 6}}]}]}\n"
     file = write(tmp_path, main=main)
-    first, second = operators_of(load(file))
-    assert [placed.operator for placed in first.within] == [Limit(1), Limit(5)]
-    assert [placed.operator for placed in second.within] == [Limit(6)]
+    project = load(file)
+    first, second = operators_of(project)
+    assert [placed.operator for placed in first.within] == [Limit(1), Limit(5), Drop(("a",))]
+    assert second.within[0].operator == Limit(6)
     assert second.within[0].place == f"{file}:13, used at {file}:14, used at {file}:8"
-    assert [step.label for step in steps_of(first.within)] == ["operators[0] limit", "operators[1] t[0] limit"]
+    assert [step.label for step, _ in all_steps_of(project.pipelines["audit"].operators)] == [
+        "operators[0] group_by",
+        "operators[0].group_by[0] limit",
+        "operators[0].group_by[1] t[0] limit",
+        "operators[0].group_by[1] t[1] drop",
+        "operators[1] whole[0] group_by",
+        "operators[1].whole[0].group_by[0] t[0] limit",
+        "operators[1].whole[0].group_by[0] t[1] drop",
+    ]
+    (tmp_path / "events.ndjson").write_text('{"pid": 7}\n' * 3)
+    report = project.run()
+    assert (report.balanced, report.pipelines["audit"].sinks["file"].delivered) == (True, 1)
     file.write_text(main.replace("most: 6", "mots: 6"))
     assert [line.partition(": the")[0] for line in mistakes(file)] == [
-        "main.yaml:14:48: templates.whole.operators[0].each_of.within[0].use.t",
-        "main.yaml:14:52: templates.whole.operators[0].each_of.within[0].use.t.mots",
+        "main.yaml:14:61: templates.whole.operators[0].group_by.operators[0].use.t",
+        "main.yaml:14:65: templates.whole.operators[0].group_by.operators[0].use.t.mots",
     ]
+    file.write_text(main.replace("limit: '${most}'", "route: {x: 'true'}"))
+    assert "'route' cannot stand in a group_by" in mistakes(file)[0]
 
 
 def test_an_alias_means_the_parameter_within_the_template_alone(tmp_path: Path) -> None:
