@@ -18,6 +18,8 @@ def in_part(schema: dict[str, Any]) -> dict[str, Any]:
     >>> in_part({"type": "object", "properties": {"cwd": {"type": "string"}}, "required": ["cwd"]})
     {'type': 'object', 'properties': {'cwd': {'anyOf': [{'type': 'string'}, {'type': 'null'}]}}}
     """
+    if "$ref" in schema:
+        return {"$ref": f"{schema['$ref']}_in_part"}
 
     def member(inner: dict[str, Any]) -> dict[str, Any]:
         return {"anyOf": [in_part(inner), {"type": "null"}]}

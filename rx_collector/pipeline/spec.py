@@ -136,6 +136,10 @@ class SinkItem(Kind):
         return Branch(made, backpressure, options.name or made.name, place, options.retry, options.on_failure)
 
     def schema(self) -> dict[str, Any]:
+        return {"$ref": "#/$defs/sink" if self._strategy_needed else "#/$defs/dead_letter"}
+
+    def definition(self) -> dict[str, Any]:
+        """Give the JSON Schema that `schema` refers to."""
         forms = []
         for name in SINKS:
             beside = {key: schema_of(field) for key, field in BranchOptions.options().items()}
@@ -360,4 +364,6 @@ class FileSpec(Spec):
         whole = super().schema()
         del whole["required"]
         some = [{"required": [key]} for key in ("runners", "pipelines", "templates", "include")]
-        return {**whole, "anyOf": some, "$defs": definitions()}
+        letter = SinkItem(strategy_needed=False).definition()
+        sinks = {"sink": SinkItem().definition(), "dead_letter": letter, "dead_letter_in_part": in_part(letter)}
+        return {**whole, "anyOf": some, "$defs": {**definitions(), **sinks}}

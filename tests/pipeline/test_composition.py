@@ -370,8 +370,8 @@ def test_a_template_is_used_within_an_operator(tmp_path: Path) -> None:
     assert (report.balanced, report.pipelines["audit"].sinks["file"].delivered) == (True, 1)
     file.write_text(main.replace("most: 6", "mots: 6"))
     assert [line.partition(": the")[0] for line in mistakes(file)] == [
-        "main.yaml:14:61: templates.whole.operators[0].group_by.operators[0].use.t",
-        "main.yaml:14:65: templates.whole.operators[0].group_by.operators[0].use.t.mots",
+        "main.yaml:14:62: templates.whole.operators[0].group_by.operators[0].use.t",
+        "main.yaml:14:66: templates.whole.operators[0].group_by.operators[0].use.t.mots",
     ]
     file.write_text(main.replace("limit: '${most}'", "route: {x: 'true'}"))
     assert "'route' cannot stand in a group_by" in mistakes(file)[0]
