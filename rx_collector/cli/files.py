@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from rx_collector.errors import OutputError
-from rx_collector.pipeline.project import Project, load_together
+from rx_collector.pipeline.project import Project, load_each, load_together
 
-__all__ = ["check_writable", "load_all", "profile_option", "write_whole"]
+__all__ = ["check_writable", "load_all", "load_each", "profile_option", "write_whole"]
 
 
 def profile_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -6,10 +6,10 @@ import os
 
 import click
 
-from rx_collector.cli.files import check_writable, profile_option, write_whole
+from rx_collector.cli.files import check_writable, load_each, profile_option, write_whole
 from rx_collector.cli.mistakes import show_mistakes
 from rx_collector.errors import ConfigError
-from rx_collector.pipeline.project import Project, load_each
+from rx_collector.pipeline.project import Project
 
 __all__ = ["test"]
 

@@ -235,7 +235,10 @@ class _Body(ListOf):
 
 @dataclass(frozen=True, kw_only=True)
 class TemplateSpec(Spec):
-    """A list of operators that pipelines use by its name, with values for its parameters.
+    """A list of operators that pipelines take in by its name, with values for its parameters.
+
+    ``use: no_system`` stands among the operators of a pipeline, or of another template; with values it is written
+    ``use: {no_system: {below: 500}}``.
 
     In its operators ``${name}`` means the parameter of that name, and a variable only where there is none. A scalar that is
     nothing else takes the value as it is, be it a list; within a text the value is text; in an expression it is a constant.
