@@ -16,6 +16,7 @@ from rx_collector.operators.filter import Filter
 from rx_collector.operators.limit import Limit
 from rx_collector.operators.placed import PlacedOperator, all_steps_of, steps_of
 from rx_collector.pipeline.project import Project, examine, load, load_together
+from rx_collector.pipeline.spec import PipelineSpec
 from tests.events import event
 
 RUNNERS = "runners:\n  exec: {command: [cat, events.ndjson]}\n"
@@ -548,3 +549,33 @@ def test_what_is_only_in_use_with_a_profile(tmp_path: Path) -> None:
     main = RUNNERS + "  load: {command: [ls]}\n" + pipelines()
     file = write(tmp_path, main=main + "profiles: {dev: {pipelines: {audit: {from: [exec, load]}}}}\n")
     assert [len(examine([file], None, profile).warnings) for profile in (None, "dev")] == [1, 0]
+
+
+def test_a_secret_that_is_given_to_a_template_is_hidden(tmp_path: Path) -> None:
+    main = RUNNERS + pipelines("use: {t: {token: '${API_TOKEN}', list: ['${API_TOKEN}']}}")
+    main += "templates:\n  t:\n    parameters: {token: , list: }\n    operators:\n"
+    main += "      - set: {token: '${token}', list: '${list}', text: \"'<${token}>'\"}\n      - limit: ${token}\n"
+    file = write(tmp_path, main=main)
+    environment = {"API_TOKEN": 'hunter2-"hunter2"'}
+    (said,) = mistakes(file, environment)
+    assert "'***' is not a count" in said
+    file.write_text(main.replace("      - limit: ${token}\n", ""))
+    project = load(file, environment)
+    (made,) = operators_of(project)
+    assert made.fields["list"](event({})) == [environment["API_TOKEN"]]
+    assert "hunter2" not in project.redact(" ".join(expression.text for expression in made.fields.values()))
+
+
+def test_a_template_can_be_used_in_a_file_only() -> None:
+    with pytest.raises(ConfigError, match="a template can be used in a file only"):
+        PipelineSpec(("exec",), ({"use": "t"},))  # type: ignore[arg-type]
+
+
+def test_a_name_is_not_made_of_variables(tmp_path: Path) -> None:
+    """It was a field of a name that nobody wrote, and None for every event."""
+    write(tmp_path, main=RUNNERS + pipelines("filter: uid_${SUFFIX} > 0", "filter: this.${SUFFIX} > 0"))
+    said = mistakes(tmp_path / "main.yaml", {"SUFFIX": "x"})
+    assert [line.partition(": a variable")[2].partition(";")[0] for line in said] == [
+        " is a value, and no part of a name",
+        " is a value, and no name behind a dot",
+    ]
