@@ -22,8 +22,10 @@ from rx_collector.stream.operator import OPERATORS
 
 __all__ = ["Templates"]
 
-#: A bound that no honest file meets: templates that use each other twice grow by powers of two.
+# Bounds that no honest file meets: templates that use each other twice grow by powers of two.
 _MOST_VALUES: Final = 20_000
+_MOST_LEVELS: Final = 64
+_EACH_USE: Final = 10  # as many values, though it may bring none
 _WHOLE: Final = re.compile(r"\$\{(\w+)\}")
 _USE: Final = "use: {no_system: {below: 1000}}"
 _ALONE: Final = "drop: ${fields}"
@@ -66,7 +68,7 @@ class Templates:
         #: As they were written, while those of `whole` change.
         self._templates: Mapping[str, Any] = templates if isinstance(templates, Mapping) else {}
         self._built = 0
-        self._told = False  # that this is too much
+        self._told = False  # that this is too much, or too deep
         self._unknown = False  # whether what was built since this was set to False holds something unknown
         self._uses = {name: list(_uses(self._body(name), ())) for name in self._templates}
 
@@ -210,6 +212,8 @@ class Templates:
             if numbered:
                 self._whole.positions[there] = position
             made.append(self._item(document, here, item, frame, there, ways))
+        if items and not made:
+            self._whole.broken.add(target)  # that a template has no operators is said of it alone
         return made
 
     def _item(
@@ -262,6 +266,13 @@ class Templates:
             return None
         if name in ways:
             return None  # it was said when the templates were looked at
+        self._count(_EACH_USE)
+        if len(ways) >= _MOST_LEVELS:
+            if not self._told:
+                self._told = True
+                message = f"templates use each other too deeply; {_MOST_LEVELS} levels are the limit"
+                self._wrong(document, path, message, frame)
+            return None
         parameters = self._parameters(name)
         wrong = False
         for key in given:
@@ -320,6 +331,11 @@ class Templates:
     def _value_of(self, argument: _Argument) -> Any:
         return self._build(argument.document, argument.path, _at(argument), argument.frame, None)
 
+    def _count(self, values: int) -> None:
+        self._built += values
+        if self._built > _MOST_VALUES:
+            raise _TooMany
+
     def _graft(self, target: Path | None, document: Document, path: Path, frame: _Frame | None, **more: Any) -> None:
         if target is not None:
             used, values = (frame.used, frame.values) if frame is not None else ((), None)
@@ -336,9 +352,7 @@ class Templates:
     ) -> Any:
         """Give a value with parameters put in, and put down at `target` (if there is one) where its parts are from."""
         if frame is not None:
-            self._built += 1
-            if self._built > _MOST_VALUES:
-                raise _TooMany
+            self._count(1)
         if document.is_broken(path):
             self._unknown = True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,7 @@ def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
     assert said == f"main.yaml:1:10: include: {tmp_path}/fifo is no ordinary file"
 
 
+@pytest.mark.slow
 def test_includes_have_a_limit(tmp_path: Path) -> None:
     for number in range(70):
         (tmp_path / f"f{number}.yaml").write_text(f"include: f{number + 1}.yaml\n")
@@ -549,6 +551,31 @@ def test_what_is_only_in_use_with_a_profile(tmp_path: Path) -> None:
     main = RUNNERS + "  load: {command: [ls]}\n" + pipelines()
     file = write(tmp_path, main=main + "profiles: {dev: {pipelines: {audit: {from: [exec, load]}}}}\n")
     assert [len(examine([file], None, profile).warnings) for profile in (None, "dev")] == [1, 0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("last", ["limit: 5", "drop: [a, b, c]", ""])
+@pytest.mark.parametrize("order", [1, -1])
+def test_templates_that_grow_are_refused_soon(last: str, order: int, tmp_path: Path) -> None:
+    """Whatever stands at the end of 2**40 ways, be it nothing."""
+    templates = [f"  t{n}: {{operators: [use: t{n + 1}, use: t{n + 1}]}}\n" for n in range(40)]
+    templates.append(f"  t40: {{operators: [{last}]}}\n")
+    file = write(tmp_path, main=RUNNERS + pipelines("use: t0") + "templates:\n" + "".join(templates[::order]))
+    begun = time.process_time()
+    said = mistakes(file)
+    assert time.process_time() - begun < 5
+    assert sum("the templates stand for more than 20,000 values; write less with them" in line for line in said) == 1
+    assert len(said) == (1 if last else 2)
+
+
+def test_templates_have_a_limit_of_levels(tmp_path: Path) -> None:
+    templates = "".join(f"  t{n}: {{operators: [use: t{n + 1}]}}\n" for n in range(70))
+    templates += "  t70: {operators: [limit: 1]}\n"
+    file = write(tmp_path, main=RUNNERS + pipelines("use: t0") + "templates:\n" + templates)
+    (said,) = mistakes(file)
+    assert "templates use each other too deeply; 64 levels are the limit" in said
+    file.write_text(RUNNERS + pipelines("use: t10") + "templates:\n" + templates[templates.index("  t10:") :])
+    assert operators_of(load(file)) == [Limit(1)]
 
 
 def test_a_secret_that_is_given_to_a_template_is_hidden(tmp_path: Path) -> None:
