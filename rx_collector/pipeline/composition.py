@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from rx_collector.config.composed import Composed, Graft
@@ -76,9 +76,9 @@ class _Composer:
 
     def compose(self, files: Sequence[str]) -> Composition:
         for file in files:
-            self._load(file, [])
+            self._named(file)
         tops = [source for source in self._sources if source.named]
-        top = tops[0] if tops else self._sources[-1]
+        top = next(source for source in tops if source.read.file == self._names[os.path.abspath(files[0])])
         whole = Composed(top.read.file, self._variables)
         whole.grafts[()] = Graft(top.document, ())
         complete = self._complete and all(isinstance(source.read.value, Mapping) for source in self._sources)
@@ -109,6 +109,19 @@ class _Composer:
         )
 
     # Files
+
+    def _named(self, name: str) -> None:
+        """Read a file of the command line. One that another of them includes was read already, and is now named, too."""
+        real = os.path.realpath(name)
+        if real not in self._read:
+            self._load(name, [])
+            return
+        index = next(n for n, source in enumerate(self._sources) if os.path.realpath(source.read.file) == real)
+        source = self._sources[index]
+        if source.named:
+            example = f"rx-collector run {name}"
+            self._mistakes.append(source.read.mistake((), "the file is named twice", example=example))
+        self._sources[index] = replace(source, named=True)
 
     def _load(self, name: str, way: list[str]) -> None:
         """Read a file and those that it includes; `way` is how it was come by."""

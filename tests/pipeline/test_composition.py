@@ -492,6 +492,20 @@ def test_a_profile_of_one_of_several_files_is_enough(tmp_path: Path) -> None:
         load_together(files, profile="dve")
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_file_that_is_named_and_included(order: int, tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        main="include: common.yaml\n" + pipelines(name="more").replace("out.nd", "more.nd"),
+        common=RUNNERS + "  load: {command: [ls]}\n" + pipelines(),
+    )
+    project = load_together([tmp_path / "main.yaml", tmp_path / "common.yaml"][::order])
+    assert (list(project.runners), list(project.pipelines)) == (["exec", "load"], ["audit", "more"])
+    assert project.name == "+".join(["main", "common"][::order])
+    assert [warning.where for warning in project.warnings] == ["runners.load"]  # it is a file of its own now
+    assert load(tmp_path / "main.yaml").warnings == ()
+
+
 def test_names_taken_twice_by_two_files_are_told_with_both_places(tmp_path: Path) -> None:
     write(tmp_path, main=RUNNERS + pipelines(), other=RUNNERS + pipelines().replace("out.nd", "other.nd"))
     files = [tmp_path / "main.yaml", tmp_path / "other.yaml"]
