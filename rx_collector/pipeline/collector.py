@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from loguru import logger
+from reactivex.abc import SchedulerBase
 
+from rx_collector.clock import Look
 from rx_collector.errors import OutputError, RxCollectorError
 from rx_collector.event import Event
 from rx_collector.ledger import Ledger, Node, Report
@@ -16,8 +18,8 @@ from rx_collector.pipeline.parts import DeadLetter, Hub, Limit, Merge, OpenBranc
 from rx_collector.pipeline.project import Project, branch_of, lifecycle_of
 from rx_collector.pipeline.spec import PipelineSpec
 from rx_collector.runners.feed import Feed
-from rx_collector.runners.reader import Reader
-from rx_collector.runners.source import RunnerSource, Unstarted
+from rx_collector.runners.source import RunnerConnection, RunnerSource
+from rx_collector.runners.spec import RunnerSpec
 from rx_collector.sinks.stdin import Stdin
 from rx_collector.stream.eventstream import EventStream, new_run
 from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context
@@ -83,6 +85,10 @@ class Collector:
     `run` blocks; `stop` and `abort` are safe from any thread and from signal handlers, and do not block.
     """
 
+    #: The clock of the operators, and how clocks stand to each other, where these are not this machine's.
+    _scheduler: SchedulerBase | None = None
+    _look: Callable[[], Look] | None = None
+
     def __init__(self, project: Project) -> None:
         self.project = project
         self.ledger = Ledger(project.name)
@@ -98,7 +104,7 @@ class Collector:
         self._hubs: dict[str, Hub] = {}  # of runners, of their lifecycle events, and of pipelines
         self._feeds: dict[str, Feed] = {}  # of the runners that a sink writes to
         self._fed_until: dict[str, float] = {}  # when they are stopped if the end of their input does not, monotonic
-        self._readers: dict[str, Reader | Unstarted] = {}  # of the runners that were started
+        self._readers: dict[str, RunnerConnection] = {}  # of the runners that were started
 
     def stop(self, reason: str = "") -> None:
         """Ask the runners to end; what they have printed is still delivered. `reason` is logged."""
@@ -160,7 +166,14 @@ class Collector:
             self._hubs[lifecycle_of(name)] = Hub(lifecycle_of(name))
             self.ledger.runner(name)
         contexts = Context(
-            self.ledger, self.ledger.pipeline(""), self._run, connections=[], outlets=self._hubs, read=self._read
+            self.ledger,
+            self.ledger.pipeline(""),
+            self._run,
+            scheduler=self._scheduler,
+            connections=[],
+            outlets=self._hubs,
+            read=self._read,
+            look=self._look,
         )
         del self.ledger.pipelines[""]
         for name, spec in self.project.pipelines.items():
@@ -179,7 +192,7 @@ class Collector:
         self._hubs[source].observers.append(observer)
 
     def _open_branches(self, pipeline: _Pipeline) -> None:
-        context = pipeline.context
+        context = replace(pipeline.context, scheduler=None)  # sinks go by this machine's clock, whatever operators do
         for branch in pipeline.spec.sinks:
             nodes = context.pipeline.sink(branch.name)
             name = nodes[1].name.partition(" ")[2]
@@ -200,9 +213,12 @@ class Collector:
     def _connect(self, pipeline: _Pipeline, limit: Limit | None) -> None:
         spec, context = pipeline.spec, pipeline.context
         stream = EventStream(Merge(pipeline.name, [self._hubs[source] for source in spec.sources]))
-        stream = with_operators(stream, spec.operators)
+        stream = self._with_operators(stream, spec)
         before = pipeline if limit is None else limit.before(pipeline, context)
         pipeline.connection = stream.connect(before, context)
+
+    def _with_operators(self, stream: EventStream, spec: PipelineSpec) -> EventStream:
+        return with_operators(stream, spec.operators)
 
     def _start(self) -> None:
         """Start the children, now that everything that reads them is connected."""
@@ -223,8 +239,14 @@ class Collector:
             pipeline = (readers or list(self._pipelines.values()))[0]
             context = Context(self.ledger, pipeline.context.pipeline, self._run, reject=reject)
             told = self._hubs[lifecycle_of(name)]
-            source = RunnerSource(name, spec, feed=self._feeds.get(name), lifecycle=told if told.observers else None)
-            self._readers[name] = source.connect(_Watched(hub, self._news), context)
+            lifecycle = told if told.observers else None
+            self._readers[name] = self._start_runner(name, spec, _Watched(hub, self._news), context, lifecycle)
+
+    def _start_runner(
+        self, name: str, spec: RunnerSpec, observer: BatchObserver, context: Context, lifecycle: BatchObserver | None
+    ) -> RunnerConnection:
+        source = RunnerSource(name, spec, feed=self._feeds.get(name), lifecycle=lifecycle)
+        return source.connect(observer, context)
 
     # While it runs
 
@@ -345,10 +367,14 @@ class Collector:
             branch.consumer.on_completed()
             branch.consumer.thread.join(_AT_ONCE)
 
+    def _sources_ended(self) -> list[str]:
+        """Let go of what is needed until the last runner has ended; give what was wrong with it, in words."""
+        return []
+
     def _finish(self) -> Report:
         for reader in self._readers.values():
             reader.wait(_AT_ONCE)
-        errors = [self._cut] if self._cut else []
+        errors = [*([self._cut] if self._cut else []), *self._sources_ended()]
         for name, runner in self.ledger.runners.items():
             if runner.missed is not None:
                 errors.append(f"{name} {runner.missed}")

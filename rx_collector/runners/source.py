@@ -3,27 +3,51 @@
 from __future__ import annotations
 
 import threading
+from typing import Protocol
 
 from rx_collector.errors import ProcessError
 from rx_collector.runners.feed import Feed
+from rx_collector.runners.outlet import Tap
 from rx_collector.runners.reader import Reader
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.stream.flow import BatchObserver, Connection, Context, Source
 
-__all__ = ["RunnerSource"]
+__all__ = ["RunnerConnection", "RunnerSource"]
+
+
+class RunnerConnection(Protocol):
+    """A connection to what runs, or stands for, a runner's children. Nothing but `wait` blocks."""
+
+    @property
+    def running(self) -> bool:
+        """Whether something runs that can still give anything."""
+
+    def stop(self) -> None: ...
+
+    def dispose(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+    def wait(self, timeout: float | None = None) -> bool: ...
 
 
 class RunnerSource(Source):
     """What a `Runner` connects to.
 
-    `feed` and `lifecycle` are for one connection only: what is written to the child's standard input, and who gets the
-    lifecycle events beside those in the stream.
+    `feed`, `lifecycle` and `tap` are for one connection only: what is written to the child's standard input, who gets the
+    lifecycle events beside those in the stream, and who is told of everything.
     """
 
     emits_lines = True
 
     def __init__(
-        self, name: str, spec: RunnerSpec, *, feed: Feed | None = None, lifecycle: BatchObserver | None = None
+        self,
+        name: str,
+        spec: RunnerSpec,
+        *,
+        feed: Feed | None = None,
+        lifecycle: BatchObserver | None = None,
+        tap: Tap | None = None,
     ) -> None:
         self.name = name
         self.spec = spec
@@ -31,10 +55,12 @@ class RunnerSource(Source):
         self._lock = threading.Lock()
         self._feed = feed
         self._lifecycle = lifecycle
+        self._tap = tap
 
     def connect(self, observer: BatchObserver, context: Context) -> Reader | Unstarted:
         try:
-            reader = Reader(self.name, self.spec, observer, context, lifecycle=self._lifecycle, feed=self._feed)
+            lifecycle, feed = self._lifecycle, self._feed
+            reader = Reader(self.name, self.spec, observer, context, lifecycle=lifecycle, feed=feed, tap=self._tap)
         except OSError as error:  # no descriptor is left
             return self._not_started(error.strerror or str(error), observer, context)
         context.connections.append(reader)
@@ -52,6 +78,8 @@ class RunnerSource(Source):
         counts = context.ledger.runner(self.name)
         with context.ledger.lock:
             counts.error = str(error)
+        if self._tap is not None:
+            self._tap.end(error)
         if self._feed is not None:
             self._feed.end()
         if self._lifecycle is not None:
