@@ -136,9 +136,10 @@ def test_a_profile_is_chosen_by_option_or_environment(directory: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("verb", ["run", "validate", "test", "explain", "graph"])
+@pytest.mark.parametrize("verb", ["run", "validate", "test", "explain", "graph", "record", "replay"])
 def test_an_unknown_profile_is_a_mistake_of_each_command(verb: str, directory: Path) -> None:
-    result = command(verb, "--profile", "fwe", "x.yaml", cwd=directory)
+    more = {"record": ["--to", "x.recording"], "replay": ["no.recording"]}.get(verb, [])
+    result = command(verb, *more, "--profile", "fwe", "x.yaml", cwd=directory)
     assert (result.returncode, result.stderr) == (
         2,
         "x.yaml:10:1: profiles: no profile 'fwe', did you mean 'few'?\n",
