@@ -7,12 +7,13 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 from loguru import logger
 
-from rx_collector.cli.files import check_writable, load_all, write_whole
+from rx_collector.cli.files import check_writable, load_all, profile_option, write_whole
 from rx_collector.cli.sheet import Progress, print_sheet
 from rx_collector.cli.stderr import StandardError
 from rx_collector.errors import OutputError
@@ -57,6 +58,7 @@ COUNT = _Count()
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@profile_option
 @click.option("--duration", type=DURATION, help="Stop after this long (10s, 5m).")
 @click.option("--max-events", type=COUNT, help="Stop when so many events have reached the sinks.")
 @click.option("--report", type=click.Path(dir_okay=False), help="Write the balance sheet as JSON to this file.")
@@ -67,6 +69,7 @@ COUNT = _Count()
 @click.option("--verbose", "-v", is_flag=True, help="Everything that is logged.")
 def run(
     files: tuple[str, ...],
+    profile: str | None,
     duration: float | None,
     max_events: int | None,
     report: str | None,
@@ -80,7 +83,7 @@ def run(
     at once. Results go to standard output, all else to standard error. Exits with 1 when something failed or an event has
     no account.
     """
-    project = load_all(files)
+    project = load_all(files, profile)
     if report is not None:
         check_writable(report, "--report")
     return carry_out(Collector(project), duration, max_events, drain=drain, report=report, quiet=quiet, verbose=verbose)
@@ -104,6 +107,8 @@ def carry_out(
         progress = Progress(collector, stderr.write)
     write = progress.write if progress is not None else stderr.write
     log_to_stderr(project, "DEBUG" if verbose else "WARNING" if quiet else "INFO", write)
+    for warning in project.warnings:
+        logger.warning("{}", replace(warning, warning=False))
     # To the very end: a signal that comes late must not keep the report or the balance sheet from being written.
     with stop_on_signals(collector):
         try:

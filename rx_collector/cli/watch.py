@@ -32,10 +32,15 @@ class Watch:
         self._others: set[str] = set()
         self._seen = self._look()
 
+    def add(self, files: Sequence[str]) -> None:
+        """Look at these, too: those that a file includes which cannot be loaded."""
+        self._others |= set(files)
+        self._seen |= {file: _state(file) for file in set(files) - self._seen.keys()}
+
     def wait(self, projects: Sequence[Project]) -> str:
         """Wait for a change since the last one, and give the file. `projects` are what was loaded since then, if any."""
         if projects:
-            self._others = {file for project in projects for file in named_files(project)}
+            self._others = {file for project in projects for file in {*project.files, *named_files(project)}}
             new = self._others - self._seen.keys()
             self._seen |= {file: _state(file) for file in new}
         pause = threading.Event()

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from rx_collector.config.options import INVALID, Kind, Scope, did_you_mean, plainly
+from rx_collector.config.options import INVALID, Kind, Scope, TextWithList, did_you_mean, plainly
 from rx_collector.expressions.errors import ExpressionError
 from rx_collector.expressions.parse import Expression, parse_expression
 from rx_collector.expressions.sketch import Distinct, Frequent, Quantiles
@@ -258,16 +258,16 @@ class _AggregateKind(Kind):
     def convert(self, value: Any, scope: Scope) -> Any:
         if isinstance(value, Aggregate):
             return value
-        if not isinstance(value, str):
+        if not isinstance(value, str | TextWithList):
             return scope.wrong(f"{self.wanted} is wanted here, not {plainly(value)}")
         document, text = scope.document, scope.text()
-        if document is not None and scope.path in document.broken:
+        if scope.broken:
             return INVALID
         try:
             if document is not None and text is not None:
-                aggregate = parse_aggregate(text, document.variables.value)
+                aggregate = parse_aggregate(text, document.variable(scope.path))
             else:
-                aggregate = parse_aggregate(value)
+                aggregate = parse_aggregate(str(value))
         except ExpressionError as error:
             return scope.wrong(error.message, inside=(error.line, error.column))
         if not aggregate.function.fixed_size and not self.sketches:

@@ -227,7 +227,8 @@ class Collector:
             names = {name, lifecycle_of(name)}
             readers = [pipeline for pipeline in self._pipelines.values() if names & pipeline.spec.reads]
             if not readers and name not in self._feeds:
-                logger.warning("runner {} is read by no pipeline and is not started", name)
+                # A warning about it, with its place, came when the file was loaded.
+                logger.debug("runner {} is read by no pipeline and is not started", name)
                 hub.ended = True
                 continue
 
