@@ -63,20 +63,24 @@ class KeyValue(Format):
         quoted = {quote: re.compile(rf"{quote}((?:[^{quote}\\]|\\.)*){quote}\s*", re.DOTALL) for quote in quotes}
         width = len(assigns)
 
-        def pairs_without_quotes(text: str) -> dict[str, Any]:
+        def pairs_without_quotes(text: str) -> tuple[dict[str, Any], bool]:
             fields: dict[str, Any] = {}
+            assigned = False  # a key that stands twice may be alone the last time
             for pair in text.split(between):
                 key, found, value = pair.partition(assigns)
                 if key := key.strip():
-                    fields[key] = value.strip() if found else True
+                    if found:
+                        fields[key], assigned = value.strip(), True
+                    else:
+                        fields[key] = True
                 elif found:
                     raise ParseError(f"there is no key before {pair.strip()[:40]!r}")
-            return fields
+            return fields, assigned
 
-        def pairs(text: str, quote: int) -> dict[str, Any]:
+        def pairs(text: str, quote: int) -> tuple[dict[str, Any], bool]:
             # What ends before the first quote is read the fast way. A longer separator may overlap itself.
             last = text.rfind(between or " ", 0, quote) if between is None or len(between) == 1 else -1
-            fields = pairs_without_quotes(text[: max(last, 0)])
+            fields, any_assigned = pairs_without_quotes(text[: max(last, 0)])
             position, end = last + 1, len(text)
             while position < end:
                 match = separator.search(text, position)
@@ -90,6 +94,7 @@ class KeyValue(Format):
                 key = text[position:assigned].strip()
                 if not key:
                     raise ParseError(f"there is no key before {text[position:stop].strip()[:40]!r}")
+                any_assigned = True
                 begin = assigned + width
                 if between is not None and (blanks := _BLANKS.match(text, begin)) is not None:
                     begin = blanks.end()
@@ -113,12 +118,12 @@ class KeyValue(Format):
                         raise ParseError(f"column {position + 1}: {between!r} is wanted behind the quote")
                     else:
                         position = next_pair.end()
-            return fields
+            return fields, any_assigned
 
         def parse(text: str, origin: Origin) -> dict[str, Any]:
             quote = has_quote(text)
-            fields = pairs_without_quotes(text) if quote is None else pairs(text, quote.start())
-            if not any(value is not True for value in fields.values()):
+            fields, assigned = pairs_without_quotes(text) if quote is None else pairs(text, quote.start())
+            if not assigned:
                 raise ParseError(f"there is no {assigns!r} in it")
             return convert_types(fields, types, nulls)
 

@@ -48,14 +48,18 @@ class Reader(Connection):
         self._ending = False  # stop or dispose was called
         self._child: Child | None = None
         self._waker = Waker()
+        self._begun = threading.Event()
         self.over = False  # its thread has come to its end
         self._starts = 0
         self._last_end: float | None = None
         self.thread = threading.Thread(target=self._run, name=f"rx-{name}-stdout", daemon=True)
 
     def start(self) -> None:
-        """Begin. Does not block."""
-        self.thread.start()
+        """Begin. Does not block. Raises RuntimeError when there can be no more threads."""
+        try:
+            self.thread.start()
+        finally:
+            self._begun.set()
 
     def stop(self) -> None:
         """Ask the child to end; what it still prints is delivered, then the stream completes. Does not block."""
@@ -84,6 +88,11 @@ class Reader(Connection):
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the last child is gone and counted, at most `timeout` seconds. True when it is."""
+        # It is among the connections of its context before it begins, so others may wait for it from then on.
+        if not self._begun.wait(timeout):
+            return False
+        if self.thread.ident is None:
+            return True  # it could not be started
         self.thread.join(timeout)
         return not self.thread.is_alive()
 

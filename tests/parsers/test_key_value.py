@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rx_collector.errors import ParseError
@@ -69,6 +69,7 @@ def test_bad(options: dict[str, Any], line: str, error: str) -> None:
     assert errors(parsed("key_value", [line], **options)) == [error]
 
 
+@example("a= a", None, "=")
 @given(st.text(st.sampled_from("ab=: ;\t\\,")), st.sampled_from([None, ";", ", "]), st.sampled_from(["=", ":"]))
 def test_a_quote_elsewhere_changes_nothing(text: str, pair_separator: str | None, value_separator: str) -> None:
     """Lines without quotes are read in another way, which is faster; both must agree."""

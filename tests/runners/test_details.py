@@ -17,6 +17,10 @@ import rx_collector as rx
 from rx_collector import operators as op
 from rx_collector import sinks
 from rx_collector.guardian import Guardian
+from rx_collector.runners.reader import Reader
+from rx_collector.runners.spec import RunnerSpec
+from rx_collector.stream.eventstream import new_context
+from rx_collector.testing import Probe
 from tests.conftest import wait_until
 from tests.runners.helpers import Collected, collector, finish, gone, in_background, messages, said
 
@@ -186,3 +190,17 @@ def test_the_guardian_knows_no_group_that_is_over_and_survives_signals() -> None
         assert not gone(group)
     finally:
         bystander.subscription.dispose()
+
+
+def test_waiting_for_a_runner_that_has_not_begun_waits_for_its_beginning() -> None:
+    """It is among the connections of its context before its thread is started, so that nobody can miss it."""
+    context = new_context()
+    reader = Reader("a", RunnerSpec(["true"]), Probe(), context)
+    assert reader.wait(0.01) is False
+    waiting = threading.Thread(target=reader.wait)
+    waiting.start()
+    reader.start()
+    waiting.join(10)
+    assert not waiting.is_alive()
+    assert reader.wait(10)
+    context.close()
