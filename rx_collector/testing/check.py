@@ -13,7 +13,7 @@ from rx_collector.event import Event
 from rx_collector.runners import Runner
 from rx_collector.sinks.base import Sink, Writer
 from rx_collector.stream.eventstream import EventStream
-from rx_collector.testing.probe import DEADLINE, Script, run_script
+from rx_collector.testing.probe import DEADLINE, Script, run_script, see_threads_end
 from rx_collector.testing.rules import RULES
 
 __all__ = ["check_operator", "check_runner", "check_sink"]
@@ -84,7 +84,7 @@ def check_sink(make: Callable[[], Sink], *, fails: bool = False, events: int = 1
     cancelled = make().open()
     _cancelled(cancelled)
     _close_quietly(cancelled)
-    _threads_end(threads)
+    see_threads_end(threads)
     left = _descriptors() - descriptors
     assert not left, f"descriptors are left: {', '.join(sorted(left))}"
 
@@ -116,13 +116,6 @@ def _cancelled(writer: Writer) -> None:
     thread.join(DEADLINE)
     assert not thread.is_alive(), "cancel blocks"
     assert not raised, f"cancel raised {raised[0]!r}"
-
-
-def _threads_end(before: set[threading.Thread]) -> None:
-    """See the threads gone that were not there before."""
-    for thread in set(threading.enumerate()) - before:
-        thread.join(DEADLINE)
-        assert not thread.is_alive(), f"the thread {thread.name} is left"
 
 
 def _close_quietly(writer: Writer) -> int:
@@ -178,4 +171,4 @@ def check_runner(runner: Runner) -> None:
     for subscription in [runner.subscribe() for _ in range(2)]:
         subscription.dispose()
         subscription.dispose()
-    _threads_end(before)
+    see_threads_end(before)

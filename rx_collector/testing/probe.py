@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from rx_collector.ledger import Report
 from rx_collector.stream.eventstream import EventStream, new_context
 from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context, Source
 
-__all__ = ["DEADLINE", "Probe", "Script", "Scripted", "run_script"]
+__all__ = ["DEADLINE", "Probe", "Script", "Scripted", "run_script", "see_threads_end"]
 
 DEADLINE = 10.0  # seconds after which what should have happened is taken not to happen any more
 _ORIGIN = Origin("run", "script", 1, 42, 1_700_000_000_000_000_000)
@@ -196,11 +197,9 @@ class Run:
     def finish(self) -> Run:
         """See all its threads gone."""
         self.context.close()
-        sources = {connection.thread for connection in self.source.connections}
-        for thread in sources | set(threading.enumerate()) - self._threads:
-            if thread.name.startswith(("rx-script", "rx-check-")):
-                thread.join(DEADLINE)
-                assert not thread.is_alive(), f"thread {thread.name} is left"
+        for connection in self.source.connections:
+            connection.thread.join(DEADLINE)
+        see_threads_end(self._threads, ("rx-script", "rx-check-"))
         return self
 
     def report(self) -> Report:
@@ -215,6 +214,19 @@ class Run:
         assert not raised, f"an exception travelled upstream: {raised!r}"
         report = Report.of(self.context.ledger, seconds=0, exit_code=0)
         assert not balanced or report.balanced, "; ".join(report.unbalanced)
+
+
+def see_threads_end(before: set[threading.Thread], prefixes: tuple[str, ...] = ("",)) -> None:
+    """Wait until the threads are gone that were not there `before`, of those whose names begin so.
+
+    Raises AssertionError when one is left. One that is just being started cannot be joined yet.
+    """
+    end = time.monotonic() + DEADLINE
+    while left := [one for one in set(threading.enumerate()) - before if one.name.startswith(prefixes)]:
+        assert time.monotonic() < end, f"the thread {left[0].name} is left"
+        for thread in left:
+            if thread.ident is not None:
+                thread.join(max(0.0, end - time.monotonic()))
 
 
 def run_script(script: Script, *operators: Any, probe: Probe | None = None) -> Run:
