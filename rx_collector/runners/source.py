@@ -16,14 +16,20 @@ __all__ = ["RunnerSource"]
 class RunnerSource(Source):
     """What a `Runner` connects to.
 
-    `feed` and `lifecycle` are for one connection only: what is written to the child's standard input, and who gets the
-    lifecycle events beside those in the stream.
+    `feed`, `lifecycle` and `before` are for one connection only: what is written to the child's standard input, who gets
+    the lifecycle events beside those in the stream, and how many incarnations of that name there were before.
     """
 
     emits_lines = True
 
     def __init__(
-        self, name: str, spec: RunnerSpec, *, feed: Feed | None = None, lifecycle: BatchObserver | None = None
+        self,
+        name: str,
+        spec: RunnerSpec,
+        *,
+        feed: Feed | None = None,
+        lifecycle: BatchObserver | None = None,
+        before: int = 0,
     ) -> None:
         self.name = name
         self.spec = spec
@@ -31,10 +37,19 @@ class RunnerSource(Source):
         self._lock = threading.Lock()
         self._feed = feed
         self._lifecycle = lifecycle
+        self._before = before
 
     def connect(self, observer: BatchObserver, context: Context) -> Reader | Unstarted:
         try:
-            reader = Reader(self.name, self.spec, observer, context, lifecycle=self._lifecycle, feed=self._feed)
+            reader = Reader(
+                self.name,
+                self.spec,
+                observer,
+                context,
+                lifecycle=self._lifecycle,
+                feed=self._feed,
+                before=self._before,
+            )
         except OSError as error:  # no descriptor is left
             return self._not_started(error.strerror or str(error), observer, context)
         context.connections.append(reader)
