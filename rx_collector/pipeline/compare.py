@@ -120,22 +120,38 @@ class Difference:
     @property
     def empty(self) -> bool:
         """Whether there is nothing to be done."""
-        return not (self.stop or self.start or self.pipelines or self.gone)
+        named = self.old.runners.keys() == self.new.runners.keys()
+        return named and not (self.stop or self.start or self.pipelines or self.gone)
 
     def __str__(self) -> str:
         """Say what it comes to, in one line."""
         said = []
-        for sort, ours, theirs in (
-            ("runner", self.old.runners, self.new.runners),
-            ("pipeline", self.old.pipelines, self.new.pipelines),
+        old, new = self.old, self.new
+        touched = {*self.pipelines, *self.gone}
+        for sort, words in (
+            (
+                "runner",
+                {
+                    "added": [name for name in new.runners if name not in old.runners],
+                    "changed": [name for name in self.start if name in self.stop],
+                    "started": [name for name in self.start if name in old.runners and name not in self.stop],
+                    "stopped": [name for name in self.stop if name in new.runners and name not in self.start],
+                    "removed": [name for name in old.runners if name not in new.runners],
+                    "kept": [name for name in new.runners if name not in {*self.start, *self.stop}],
+                },
+            ),
+            (
+                "pipeline",
+                {
+                    "added": [name for name in self.pipelines if name not in old.pipelines],
+                    "changed": [name for name in self.pipelines if name in old.pipelines],
+                    "removed": list(self.gone),
+                    "kept": [name for name in new.pipelines if name not in touched],
+                },
+            ),
         ):
-            touched = {*self.stop, *self.start} if sort == "runner" else {*self.pipelines, *self.gone}
-            for what, those in (
-                ("added", [name for name in theirs if name not in ours]),
-                ("changed", [name for name in theirs if name in ours and name in touched]),
-                ("removed", [name for name in ours if name not in theirs]),
-                ("kept", [name for name in theirs if name in ours and name not in touched]),
-            ):
+            for what, those in words.items():
+                those = [name for name in those if what != "kept" or name in getattr(old, f"{sort}s")]
                 if those:
                     said.append(f"{sort}{'' if len(those) == 1 else 's'} {', '.join(those)} {what}")
         return "; ".join(said)

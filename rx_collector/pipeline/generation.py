@@ -41,6 +41,7 @@ class Generation:
         self.inlets: list[Inlet] = []
         self.taps: list[tuple[str, BatchObserver]] = []  # what its operators read beside its stream, by name
         self.live = False  # its inlets are among the observers
+        self._shut: list[Inlet] = []
         self.error: Exception | None = None
         self.over = False
         self.ended = threading.Event()
@@ -130,9 +131,7 @@ class Generation:
 
     def observers(self, source: str) -> list[BatchObserver]:
         """Give all of it that reads what has this name."""
-        links: list[BatchObserver] = [
-            link for inlet in self.inlets for link in inlet.links if link.hub is self._hubs[source]
-        ]
+        links: list[BatchObserver] = [link for inlet in self.inlets for link in inlet.links if link.hub.name == source]
         return [*links, *(observer for name, observer in self.taps if name == source)]
 
     # While it runs
@@ -177,14 +176,15 @@ class Generation:
 
     def shut(self) -> None:
         """Let what comes wait, until `let_in`, which the same thread calls."""
-        for inlet in self.inlets:
+        self._shut = list(self.inlets)
+        for inlet in self._shut:
             inlet.close()
 
     def let_in(self) -> None:
-        """Begin."""
+        """Begin, if it has not begun yet."""
         self.live = True
-        for inlet in self.inlets:
-            inlet.open()
+        while self._shut:
+            self._shut.pop().open()
 
     def retire(self) -> None:
         """Send what the operators hold and end. Call it when no hub sends to it any more; blocks as a batch does."""

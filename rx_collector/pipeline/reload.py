@@ -19,7 +19,7 @@ from collections.abc import Callable
 from loguru import logger
 
 from rx_collector.errors import ConfigError, OutputError, RxCollectorError
-from rx_collector.pipeline.compare import Difference, in_order, same_file, shared_files, used
+from rx_collector.pipeline.compare import Difference, in_order, names, same_file, shared_files, used
 from rx_collector.pipeline.generation import Generation
 from rx_collector.pipeline.network import Network
 from rx_collector.pipeline.parts import Hub, Link, OpenBranch
@@ -261,25 +261,26 @@ class Reload:
 
     def _switch_all(self) -> None:
         """Switch source by source, each after all that it gets its events from."""
-        network, old = self._network, self._difference.old
-        for name, generation in self._new.items():
-            if name in self._old:
-                generation.shut()
-        for one in network.hubs.keys() - self._before.keys():
-            self._switch(one)  # nothing comes from it yet
-        for name in in_order(old):
-            if name in self._old:
-                self._end_old(name)
-            self._switch(name)
-            if name in old.runners:
-                self._switch(lifecycle_of(name))
-            for way in {*self._ways(old, name), *self._ways(self._project, name)}:
-                self._switch(branch_of(name, way))
-            if name in self._old and name in self._new:
-                self._new[name].let_in()
-        for name, generation in self._new.items():
-            if name not in self._old:
-                generation.live = True
+        old = self._difference.old
+        replaced = [generation for name, generation in self._new.items() if name in self._old]
+        for generation in replaced:
+            generation.shut()
+        try:
+            for one in names(self._project).keys() - names(old).keys():
+                self._switch(one)  # nothing comes from it yet
+            for name in in_order(old):
+                if name in self._old:
+                    self._end_old(name)
+                self._switch(name)
+                if name in old.runners:
+                    self._switch(lifecycle_of(name))
+                for way in {*self._ways(old, name), *self._ways(self._project, name)}:
+                    self._switch(branch_of(name, way))
+                if name in self._old and name in self._new:
+                    self._new[name].let_in()
+        finally:
+            for generation in self._new.values():
+                generation.let_in()  # those that were not yet; nobody is left waiting whatever happens
         for observer in self._late:
             observer.on_completed()
 
