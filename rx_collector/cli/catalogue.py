@@ -91,6 +91,8 @@ def _describe(sort: str, name: str, component: Any) -> Iterator[str]:
     width = min(shutil.get_terminal_size().columns, 100)
     yield f"{_TITLES.get(sort, sort)} {name}".strip()
     for paragraph in (inspect.getdoc(component) or "").replace("``", "").split("\n\n"):
+        if paragraph.startswith(">>> "):
+            continue  # Python, and its example is below in YAML
         yield ""
         yield textwrap.fill(" ".join(paragraph.split()), width)
     if getattr(component, "guarantee", ""):

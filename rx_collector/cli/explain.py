@@ -8,11 +8,12 @@ import click
 
 from rx_collector.backpressure.strategy import WorstCase
 from rx_collector.cli.files import load_all
+from rx_collector.operators.placed import steps_of
 from rx_collector.operators.python import Python
 from rx_collector.pipeline.project import Project, lifecycle_of
 from rx_collector.pipeline.sizes import largest_event
-from rx_collector.pipeline.spec import Branch, PipelineSpec
-from rx_collector.stream.eventstream import rows_of
+from rx_collector.pipeline.spec import Branch
+from rx_collector.stream.chain import rows_of
 from rx_collector.stream.operator import Stage
 from rx_collector.stream.segment import Step, compile_segment
 from rx_collector.units import format_count, format_size
@@ -44,32 +45,33 @@ def _explain(project: Project) -> Iterator[str]:
         operators = [placed.operator.name for placed in spec.operators]
         sinks = [f"{branch.name} ({branch.backpressure.strategy.name})" for branch in spec.sinks]
         yield f"    {' + '.join(spec.sources)} -> {' -> '.join([*operators, ''])}{', '.join(sinks) or 'other pipelines'}"
-        yield from _operators(spec)
+        yield from _operators(steps_of(spec.operators))
         for branch in spec.sinks:
             yield from _branch(name, branch, project)
         if spec.dead_letter is not None:
             yield from _branch(name, spec.dead_letter, project, "dead letter ")
 
 
-def _operators(spec: PipelineSpec) -> Iterator[str]:
-    steps = [
-        Step(placed.operator, f"operators[{index}] {placed.operator.name}", placed.place)
-        for index, placed in enumerate(spec.operators)
-    ]
+def _operators(steps: list[Step], indent: str = "    ", lines: bool = True) -> Iterator[str]:
+    """Explain a row of operators; `lines` when the first one gets lines."""
     for row in rows_of(steps):
         step = steps[row.start]
         if isinstance(step.operator, Stage):
-            yield from _segment(steps[row.start : row.stop], row.start == 0)
+            for line in _segment(steps[row.start : row.stop], lines and row.start == 0):
+                yield indent + line
         elif isinstance(step.operator, Python):
-            yield f"    {step}: an operator of your own, event by event"
+            yield f"{indent}{step}: an operator of your own, event by event"
+        elif step.operator.within:
+            yield f"{indent}{step}: for each group, compiled once:"
+            yield from _operators(steps_of(step.operator.within, step.label), indent + "    ", lines=False)
         else:
-            yield f"    {step}: keeps events between batches"
+            yield f"{indent}{step}: keeps events between batches"
 
 
-def _segment(row: list[Step], first: bool) -> Iterator[str]:
-    yield f"    segment of {len(row)} fused stage{'s' if len(row) > 1 else ''}:"
-    for line in compile_segment(row, "lines" if first else "events").source.splitlines():
-        yield f"        {line}"
+def _segment(row: list[Step], lines: bool) -> Iterator[str]:
+    yield f"segment of {len(row)} fused stage{'s' if len(row) > 1 else ''}:"
+    for line in compile_segment(row, "lines" if lines else "events").source.splitlines():
+        yield f"    {line}"
 
 
 def _branch(pipeline: str, branch: Branch, project: Project, what: str = "") -> Iterator[str]:

@@ -12,8 +12,9 @@ from rx_collector.graph.model import Count, Edge, Graph, Node, Row
 from rx_collector.graph.text import legible, shortened
 from rx_collector.ledger import NodeReport, PipelineReport, Report, RunnerReport, SinkReport
 from rx_collector.ledger.counts import PipelineLedger
+from rx_collector.operators.placed import all_steps_of
 from rx_collector.operators.python import Python
-from rx_collector.pipeline.project import Project, lifecycle_of
+from rx_collector.pipeline.project import Project
 from rx_collector.pipeline.spec import Branch, PipelineSpec
 from rx_collector.sinks.stdin import Stdin
 from rx_collector.units import format_duration
@@ -83,11 +84,14 @@ class _Builder:
         counts = (Count(report.taken, "in"),) if report is not None else ()
         self._node(Node(key, "pipeline", name, "", counts, tuple(_rows(spec, report, self._project.redact))))
         for source, count in zip(spec.sources, self._given(name, spec), strict=True):
-            if source in self._keys:
-                self._edges.append(Edge(self._keys[source], key, "", count))
-            else:
-                runner = next(runner for runner in self._project.runners if lifecycle_of(runner) == source)
-                self._edges.append(Edge(self._keys[runner], key, "lifecycle", count))
+            start, label = self._start(source)
+            self._edges.append(Edge(start, key, label, count))
+        groups = _grouped(spec, _operator_nodes(spec, report)) if report is not None else None
+        for index, (step, _) in enumerate(all_steps_of(spec.operators)):
+            for source in step.operator.reads:
+                start, label = self._start(source)
+                count = groups[index][0].joined.get(source) if groups is not None else None
+                self._edges.append(Edge(start, key, f"{step.operator.name} {label}".strip(), count, dashed=True))
         names = PipelineLedger(name)
         dead = f"{key}dead"
         for index, branch in enumerate(spec.sinks):
@@ -106,6 +110,13 @@ class _Builder:
             letters = report.dead_letter if report is not None else None
             boundary, _ = self._branch(dead, spec.dead_letter, "dead letter", (), letters, dead=True)
             self._edges.append(Edge(key, boundary, "rejected", None, dashed=True))
+
+    def _start(self, source: str) -> tuple[str, str]:
+        """Give the node that events read under a name come from, and which of its events they are; nothing for all."""
+        if source in self._keys:
+            return self._keys[source], ""
+        owner, _, part = source.rpartition(".")
+        return self._keys[owner], part
 
     def _branch(
         self,
@@ -153,10 +164,14 @@ class _Builder:
         if source in self._report.runners:
             return self._report.runners[source].out
         if source not in self._report.pipelines:
-            return None
+            owner, _, way = source.rpartition(".")
+            if owner not in self._report.pipelines:
+                return None
+            nodes = _operator_nodes(self._project.pipelines[owner], self._report.pipelines[owner])
+            return sum(node.branches.get(way, 0) for node in nodes)
         pipeline = self._report.pipelines[source]
         operators = _operator_nodes(self._project.pipelines[source], pipeline)
-        return operators[-1].out if operators else pipeline.taken
+        return _passed(operators[-1]) if operators else pipeline.taken
 
 
 # What is declared
@@ -170,6 +185,9 @@ def _detail(spec: Spec, redact: Callable[[str], str]) -> str:
     options = spec.options()
     said = {key: getattr(spec, field.name) for key, field in options.items()}
     said = {key: value for key, value in said.items() if value is not None and value != options[key].default}
+    said = {
+        key: value for key, value in said.items() if value is not getattr(spec, "within", None)
+    }  # rows of their own
     kinds = {key: options[key].metadata["kind"] for key in said}
     parts = {}
     for key, value in said.items():
@@ -268,20 +286,24 @@ def _operator_nodes(spec: PipelineSpec, report: PipelineReport) -> list[NodeRepo
     return report.nodes[: len(report.nodes) - 2 * len(spec.sinks)]
 
 
+def _passed(node: NodeReport) -> int:
+    """Give what went on to the next operator."""
+    return node.out - sum(node.branches.values())
+
+
 def _rows(spec: PipelineSpec, report: PipelineReport | None, redact: Callable[[str], str]) -> Iterator[Row]:
     groups = _grouped(spec, _operator_nodes(spec, report)) if report is not None else None
-    for index, placed in enumerate(spec.operators):
-        operator = placed.operator
-        detail = _detail(operator, redact)
+    for index, (step, depth) in enumerate(all_steps_of(spec.operators)):
+        name, detail = "· " * depth + step.operator.name, _detail(step.operator, redact)
         if groups is None or not (nodes := groups[index]):
-            yield Row(operator.name, detail)
+            yield Row(name, detail)
             continue
         counts: dict[str, Count] = {}
         for node in nodes:
             for count in _of_node(node):
                 before = counts.get(count.what, Count(0, count.what, count.tone))
                 counts[count.what] = Count(before.number + count.number, count.what, count.tone)
-        yield Row(operator.name, detail, nodes[-1].out, tuple(counts.values()))
+        yield Row(name, detail, _passed(nodes[-1]), tuple(counts.values()))
     if groups is not None:
         for node in groups[-1]:
             yield Row(_MAX_EVENTS, "of the command line", node.out, tuple(_of_node(node)))
@@ -289,10 +311,7 @@ def _rows(spec: PipelineSpec, report: PipelineReport | None, redact: Callable[[s
 
 def _labels(spec: PipelineSpec) -> list[str | None]:
     """Give the names of the operators in a report; None for those in Python, which are any number of nodes there."""
-    return [
-        None if isinstance(placed.operator, Python) else f"operators[{index}] {placed.operator.name}"
-        for index, placed in enumerate(spec.operators)
-    ]
+    return [None if isinstance(step.operator, Python) else step.label for step, _ in all_steps_of(spec.operators)]
 
 
 def _grouped(spec: PipelineSpec, nodes: list[NodeReport]) -> list[list[NodeReport]]:

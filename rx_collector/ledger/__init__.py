@@ -3,10 +3,11 @@
 `counts` holds what is counted while a run goes on, `report` the frozen balance sheet made from it.
 """
 
-from rx_collector.ledger.counts import Ledger, Node, PipelineLedger, RunnerLedger
+from rx_collector.ledger.counts import GroupNode, Ledger, Node, PipelineLedger, RunnerLedger
 from rx_collector.ledger.report import NodeReport, PipelineReport, Report, RunnerReport, SinkReport
 
 __all__ = [
+    "GroupNode",
     "Ledger",
     "Node",
     "NodeReport",

@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-__all__ = ["Ledger", "Node", "PipelineLedger", "RunnerLedger"]
+__all__ = ["GroupNode", "Ledger", "Node", "PipelineLedger", "RunnerLedger"]
 
 _MOST_EXITS = 100  # the last ones; a runner may be started again and again for months
 
@@ -40,6 +40,7 @@ class Node:
         self.held: Callable[[], int] = int
         self.kept = 0
         self.branches: Counter[str] = Counter()  # what of `out` went another way than to the next node
+        self.joined: Counter[str] = Counter()  # what of `made` came from other streams, by their names
         self.passed: int | None = None  # what a sink in a chain handed on, delivered or not; None: what is out
         self.first = False  # begins a row of operators: what stands before it in the list does not feed it
         self.foreign = False  # not ours: `filtered` and `made` are inferred from what went in and came out
@@ -48,6 +49,37 @@ class Node:
         """Give how many events have no account; 0 when the node balances."""
         gone = self.out + self.filtered + self.rejected + self.dropped.total() + self.failed + self.merged + self.held()
         return self.taken + self.made - gone
+
+
+class GroupNode(Node):
+    """The node of an operator of which there is one for each group: it counts for all of them."""
+
+    def __init__(self, name: str) -> None:
+        self._group = 0
+        self._holders: dict[int, Callable[[], int]] = {}
+        super().__init__(name)
+
+    def enter(self, group: int) -> None:
+        """Say for which group the operator is that says next what it holds."""
+        self._group = group
+
+    def leave(self, group: int) -> None:
+        """Forget a group that holds nothing any more."""
+        self._holders.pop(group, None)
+
+    @property
+    def held(self) -> Callable[[], int]:
+        """Ask all groups what they hold."""
+        return self._held
+
+    @held.setter
+    def held(self, holder: Callable[[], int]) -> None:
+        if holder is not int:
+            self._holders[self._group] = holder
+
+    def _held(self) -> int:
+        # The list is made at once: a group may come or go on another thread.
+        return sum(holder() for holder in list(self._holders.values()))
 
 
 class RunnerLedger:
@@ -110,6 +142,11 @@ class PipelineLedger:
     def generations(self) -> tuple[PipelineLedger, ...]:
         """Those before it, and itself."""
         return (*self.earlier, self)
+
+    def insert(self, after: Node, nodes: Sequence[Node]) -> None:
+        """Add the nodes of operators within an operator behind its own."""
+        index = self.operators.index(after) + 1
+        self.operators[index:index] = nodes
 
     def sink(self, name: str, taken: Collection[str] = ()) -> tuple[Node, Node]:
         """Add the nodes of a boundary and of the sink behind it; a name that is taken gets a number."""

@@ -50,7 +50,7 @@ class SinkReport(msgspec.Struct, frozen=True):
 
 class NodeReport(msgspec.Struct, frozen=True, rename={"taken": "in"}):
     """One place in a pipeline. in + made = out + filtered + rejected + dropped + merged + held; `branches` says how much
-    of `out` went to each branch of a route.
+    of `out` went to each branch of a route, `joined` how much of `made` came from each of the streams that were let in.
 
     `dropped` of a sink's node includes the events that the sink failed to write. `kept` of those held stay on disk at the
     end, for another run; at its start they are `made`, and noted as ``restored``.
@@ -67,6 +67,7 @@ class NodeReport(msgspec.Struct, frozen=True, rename={"taken": "in"}):
     made: int = 0
     kept: int = 0
     branches: dict[str, int] = {}
+    joined: dict[str, int] = {}
     notes: dict[str, int] = {}
 
 
@@ -166,6 +167,7 @@ def _node(name: str, node: Node) -> NodeReport:
         made=node.made,
         kept=node.kept,
         branches=dict(node.branches),
+        joined=dict(node.joined),
         notes=dict(node.notes),
     )
 
@@ -287,6 +289,12 @@ def _check_pipelines(ledger: Ledger, final: bool) -> list[str]:
                     label = labels[id(node)]
                     wrong.append(f"pipeline {name}: {flowing} events were sent to {label}, it took {node.taken}")
                 flowing = _passed(node)
+                for source, count in node.joined.items() if pipeline.sources else ():
+                    if (given := _given(ledger, source, generation)) != count:
+                        label = labels[id(node)]
+                        wrong.append(
+                            f"pipeline {name}: {given} events of {source} were sent to {label}, it took {count}"
+                        )
             for boundary in generation.boundaries.values():
                 sent[id(boundary)] += flowing
         for boundary, sink in ends:

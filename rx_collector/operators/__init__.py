@@ -7,8 +7,10 @@ Expression('pid > 1')
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from reactivex import Observable
 
 from rx_collector.backpressure.strategy import Strategy
 from rx_collector.config.options import INVALID, Scope
@@ -35,10 +37,12 @@ from rx_collector.operators.fields import Drop, Keep, Rename, Set  # noqa: E402
 from rx_collector.operators.filter import Filter  # noqa: E402
 from rx_collector.operators.flat_map import FlatMap  # noqa: E402
 from rx_collector.operators.flatten import Flatten  # noqa: E402
+from rx_collector.operators.group_by import GroupBy  # noqa: E402
 from rx_collector.operators.join import Join  # noqa: E402
 from rx_collector.operators.limit import Limit  # noqa: E402
 from rx_collector.operators.log import Log  # noqa: E402
 from rx_collector.operators.map import Map  # noqa: E402
+from rx_collector.operators.merge import Merge  # noqa: E402
 from rx_collector.operators.parse import Parse  # noqa: E402
 from rx_collector.operators.redact import Redact  # noqa: E402
 from rx_collector.operators.restore import Restore  # noqa: E402
@@ -80,12 +84,14 @@ __all__ = [
     "filter",
     "flat_map",
     "flatten",
+    "group_by",
     "heartbeat",
     "join",
     "keep",
     "limit",
     "log",
     "map",
+    "merge",
     "parse",
     "redact",
     "rename",
@@ -265,6 +271,38 @@ def buffer(count: int | None = None, time: float | str | None = None) -> Buffer:
     sent before the completion or the error; when it is disposed, what it holds is gone.
     """
     return Buffer(count, time)  # type: ignore[arg-type]
+
+
+def group_by(
+    key: str | Evaluation | Sequence[str | Evaluation],
+    *operators: Operator,
+    size: int | str = 10_000,
+    idle: float | str | None = None,
+) -> GroupBy:
+    """Give the events of each key operators of their own, and merge what comes out of them.
+
+    >>> from rx_collector import runner
+    >>> stream = runner("seq", "6").pipe(group_by("int(message) % 3", limit(1)))
+    >>> [event["message"] for event in stream.to_list().run()]
+    ['1', '2', '3']
+
+    At most `size` groups are there; of more, the one idle for longest is completed, as is one that got nothing for `idle`
+    seconds. See `GroupBy` for the thread and the guarantees. Raises ConfigError for an operator that cannot stand within.
+    """
+    return GroupBy(key, operators, size, idle)  # type: ignore[arg-type]
+
+
+def merge(*others: Observable[Any]) -> Merge:
+    """Let the items of other Observables in.
+
+    >>> import reactivex
+    >>> from rx_collector import runner
+    >>> sorted(event["message"] for event in runner("seq", "2").pipe(merge(runner("seq", "3"))).to_list().run())
+    ['1', '1', '2', '2', '3']
+
+    Sends on the threads of the streams, one at a time. Completes when all have, and with the first error.
+    """
+    return Merge(others)
 
 
 def backpressure(strategy: str | Strategy, capacity: int | str = 10_000, **options: Any) -> Backpressure:

@@ -61,6 +61,7 @@ class Backpressure(BatchOperator):
     when the second is slower. At most `capacity` events are in flight, those that the second thread has in hand included.
     """
 
+    in_groups: ClassVar[bool] = False
     in_yaml: ClassVar[bool] = False
     shorthand: ClassVar[str | None] = "strategy"
 

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from loguru import logger
 
@@ -54,6 +54,8 @@ class Enrich(Stage):
     Runs on the thread that brings the event; it blocks while it reads the table. Raises ConfigError for one that cannot be
     read.
     """
+
+    in_groups: ClassVar[bool] = False
 
     table: str = option(PATH, "The file.", example="users.csv")
     on: Evaluation = option(EXPRESSION, "What is looked for.", example="uid")

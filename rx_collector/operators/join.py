@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import reactivex
 
@@ -20,7 +20,7 @@ from rx_collector.stream.code import with_fields
 from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context
 from rx_collector.stream.operator import BatchOperator, operator
 
-__all__ = ["Join"]
+__all__ = ["OTHER_STREAM", "Join"]
 
 
 class _OtherKind(Kind):
@@ -35,6 +35,9 @@ class _OtherKind(Kind):
 
     def schema(self) -> dict[str, Any]:
         return {"type": "string"}
+
+
+OTHER_STREAM = _OtherKind()
 
 
 @operator(
@@ -64,7 +67,9 @@ class Join(BatchOperator):
     Runs on the thread that brings the event and does not block.
     """
 
-    other: Any = option(_OtherKind(), "The pipeline.", example="started", key="with")
+    in_groups: ClassVar[bool] = False
+
+    other: Any = option(OTHER_STREAM, "The pipeline.", example="started", key="with")
     on: Evaluation = option(EXPRESSION, "What is looked for.", example="pid")
     key: Evaluation | None = option(EXPRESSION, "What it is in the other one; the same unless said.", None)
     fields: Sequence[str] | None = option(
@@ -76,6 +81,10 @@ class Join(BatchOperator):
     )
     size: int = option(COUNT, "For how many keys it is kept.", 100_000)
     age: float | None = option(DURATION, "How long it counts; for ever unless said.", None)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.other,) if isinstance(self.other, str) else ()
 
     def check(self, scope: Scope) -> None:
         if self.size == 0:

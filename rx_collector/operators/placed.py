@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rx_collector.config.options import INVALID, Kind, Scope, did_you_mean, nearest
+from rx_collector.config.options import INVALID, REQUIRED, Kind, Scope, did_you_mean, nearest
 from rx_collector.config.place import place_of
 from rx_collector.parsers import FORMATS
-from rx_collector.stream.operator import OPERATORS, Operator
+from rx_collector.stream.operator import OPERATORS, Operator, PlacedOperator
+from rx_collector.stream.segment import Step
 
-__all__ = ["OperatorItem", "PlacedOperator", "unknown"]
+__all__ = ["OperatorItem", "PlacedOperator", "all_steps_of", "definitions", "steps_of", "unknown"]
 
 
-@dataclass(frozen=True)
-class PlacedOperator:
-    """An operator and where it stands (``exec.yaml:12``)."""
+def steps_of(operators: Sequence[PlacedOperator], outer: str = "operators") -> list[Step]:
+    """Give the steps of a list of operators, as the ledger names them: ``operators[2] group_by``.
 
-    operator: Operator
-    place: str = ""
+    Those within an operator, whose own name is `outer`, are named ``operators[2].group_by[0] limit``.
+    """
+    prefix = outer.replace(" ", ".")
+    return [
+        Step(placed.operator, f"{prefix}[{index}] {placed.operator.name}", placed.place)
+        for index, placed in enumerate(operators)
+    ]
+
+
+def all_steps_of(operators: Sequence[PlacedOperator], outer: str = "operators") -> Iterator[tuple[Step, int]]:
+    """Give the same with all operators within others, each behind its own and with its depth: the order of the ledger."""
+    for step in steps_of(operators, outer):
+        yield step, 0
+        for inner, depth in all_steps_of(step.operator.within, step.label):
+            yield inner, depth + 1
 
 
 def unknown(sort: str, key: str, hint: str, scope: Scope, example: str = "") -> None:
@@ -31,6 +43,10 @@ class OperatorItem(Kind):
     """``{filter: uid > 0}``: one operator by its name."""
 
     wanted = "an operator such as {filter: uid > 0}"
+
+    def __init__(self, *, within: str = "") -> None:
+        """`within` is the operator that has it for each of its groups."""
+        self._within = within
 
     def example(self) -> str:
         return "filter: uid > 0"
@@ -44,7 +60,7 @@ class OperatorItem(Kind):
         if isinstance(value, PlacedOperator):
             return value
         if isinstance(value, Operator):
-            return PlacedOperator(value)
+            return PlacedOperator(value) if self._fits(type(value), scope) else INVALID
         scope = scope.like(OPERATORS["filter"].example)
         if isinstance(value, str):
             value = {value: None}
@@ -70,12 +86,32 @@ class OperatorItem(Kind):
             keys = ", ".join(value) or "none"
             return scope.wrong(f"one operator is wanted in each item, not {len(value)} ({keys}); begin each with '- '")
         ((name, options),) = value.items()
+        if not self._fits(OPERATORS[name], scope.child(name)):
+            return INVALID
         made = OPERATORS[name].from_value(options, named.child(name, OPERATORS[name].example))
         return INVALID if made is INVALID else PlacedOperator(made, place_of(scope.child(name)))
 
+    def _fits(self, component: type[Operator], scope: Scope) -> bool:
+        if not self._within or component.in_groups:
+            return True
+        scope.wrong(f"{component.name!r} cannot stand in a {self._within}; put it before or behind", on_key=True)
+        return False
+
     def schema(self) -> dict[str, Any]:
-        forms: list[dict[str, Any]] = []
-        for name in sorted(self.known()):
+        return {"$ref": f"#/$defs/{self._definition}"}
+
+    @property
+    def _definition(self) -> str:
+        return f"operator_in_{self._within}" if self._within else "operator"
+
+    def definition(self) -> dict[str, Any]:
+        """Give the JSON Schema that `schema` refers to."""
+        names = [name for name in sorted(self.known()) if OPERATORS[name].in_groups or not self._within]
+        bare = [
+            name for name in names if all(field.default is not REQUIRED for field in OPERATORS[name].options().values())
+        ]
+        forms: list[dict[str, Any]] = [{"enum": bare, "description": "An operator that needs no options, by its name."}]
+        for name in names:
             component = OPERATORS[name]
             forms.append(
                 {
@@ -87,3 +123,9 @@ class OperatorItem(Kind):
                 }
             )
         return {"anyOf": forms}
+
+
+def definitions() -> dict[str, Any]:
+    """Give the ``$defs`` of a JSON Schema in which operators stand."""
+    kinds = [OperatorItem(), OperatorItem(within="group_by")]
+    return {kind.schema()["$ref"].rpartition("/")[2]: kind.definition() for kind in kinds}

@@ -24,6 +24,7 @@ class Python(Operator):
     ``def busy(stream): return stream.pipe(op.filter("cpu > 50"))``.
     """
 
+    in_groups: ClassVar[bool] = False
     shorthand: ClassVar[str | None] = "function"
 
     function: Any = option(FUNCTION, "The function, as package.module:function.", example="mypackage.pipes:busy")

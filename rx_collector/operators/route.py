@@ -85,6 +85,7 @@ class Route(BatchOperator):
     condition fails is rejected. A branch ends when the stream does, with its error.
     """
 
+    in_groups: ClassVar[bool] = False
     shorthand: ClassVar[str | None] = "branches"
     shorthand_only: ClassVar[bool] = True
 

@@ -66,6 +66,7 @@ class Heartbeat(BatchOperator):
     {'heartbeat': 1, 'events': 0}
     """
 
+    in_groups: ClassVar[bool] = False
     shorthand: ClassVar[str | None] = "every"
 
     every: float = option(DURATION, "How much time.", example="10s")

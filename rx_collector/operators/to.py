@@ -35,6 +35,7 @@ class To(BatchOperator):
     upstream runs again. The guarantee is the sink's. When the subscription is disposed, the sink is closed.
     """
 
+    in_groups: ClassVar[bool] = False
     in_yaml: ClassVar[bool] = False
     shorthand: ClassVar[str | None] = "sink"
 

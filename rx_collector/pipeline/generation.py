@@ -12,7 +12,7 @@ from rx_collector.errors import RxCollectorError
 from rx_collector.event import Event
 from rx_collector.ledger import Node
 from rx_collector.pipeline.compare import same_branch
-from rx_collector.pipeline.parts import DeadLetter, Hub, Inlet, Limit, Merge, OpenBranch, Sender, with_operators
+from rx_collector.pipeline.parts import DeadLetter, Hub, Inlet, Limit, Merge, OpenBranch, Sender, Tap, with_operators
 from rx_collector.pipeline.project import branch_of
 from rx_collector.pipeline.spec import Branch, PipelineSpec
 from rx_collector.sinks.stdin import Stdin
@@ -39,9 +39,9 @@ class Generation:
         self.branches: list[OpenBranch] = []
         self.dead_letter: DeadLetter | None = None
         self.inlets: list[Inlet] = []
-        self.taps: list[tuple[str, BatchObserver]] = []  # what its operators read beside its stream, by name
+        self.taps: list[Tap] = []  # what its operators read beside its stream
         self.live = False  # its inlets are among the observers
-        self._shut: list[Inlet] = []
+        self._shut: list[Inlet | Tap] = []
         self.error: Exception | None = None
         self.over = False
         self.ended = threading.Event()
@@ -125,14 +125,15 @@ class Generation:
                 link.hub.observers = [*link.hub.observers, link]
 
     def _read(self, source: str, observer: BatchObserver) -> None:
-        self.taps.append((source, observer))
+        tap = Tap(source, observer)
+        self.taps.append(tap)
         if self.live:
-            self._hubs[source].observers = [*self._hubs[source].observers, observer]
+            self._hubs[source].observers = [*self._hubs[source].observers, tap]
 
     def observers(self, source: str) -> list[BatchObserver]:
         """Give all of it that reads what has this name."""
         links: list[BatchObserver] = [link for inlet in self.inlets for link in inlet.links if link.hub.name == source]
-        return [*links, *(observer for name, observer in self.taps if name == source)]
+        return [*links, *(tap for tap in self.taps if tap.source == source)]
 
     # While it runs
 
@@ -176,9 +177,9 @@ class Generation:
 
     def shut(self) -> None:
         """Let what comes wait, until `let_in`, which the same thread calls."""
-        self._shut = list(self.inlets)
-        for inlet in self._shut:
-            inlet.close()
+        self._shut = [*self.inlets, *self.taps]
+        for door in self._shut:
+            door.close()
 
     def let_in(self) -> None:
         """Begin, if it has not begun yet."""
@@ -188,6 +189,8 @@ class Generation:
 
     def retire(self) -> None:
         """Send what the operators hold and end. Call it when no hub sends to it any more; blocks as a batch does."""
+        for tap in self.taps:
+            tap.on_completed()
         for inlet in self.inlets:
             inlet.finish()
 

@@ -15,7 +15,7 @@ from rx_collector.errors import BackpressureError, OutputError
 from rx_collector.event import Event
 from rx_collector.ledger import Node
 from rx_collector.operators.delivery import Delivery
-from rx_collector.operators.placed import PlacedOperator
+from rx_collector.operators.placed import PlacedOperator, steps_of
 from rx_collector.operators.python import Python
 from rx_collector.pipeline.spec import Branch
 from rx_collector.stream.eventstream import EventStream
@@ -31,17 +31,18 @@ __all__ = [
     "Merge",
     "OpenBranch",
     "Sender",
+    "Tap",
     "with_operators",
 ]
 
 
 def with_operators(stream: EventStream, operators: Sequence[PlacedOperator]) -> EventStream:
     """Give a stream with the operators of a pipeline behind it, named as in the ledger."""
-    for index, placed in enumerate(operators):
-        if isinstance(placed.operator, Python):
-            stream = placed.operator(stream)
+    for step in steps_of(operators):
+        if isinstance(step.operator, Python):
+            stream = step.operator(stream)
         else:
-            stream = stream.then(placed.operator, f"operators[{index}] {placed.operator.name}", placed.place)
+            stream = stream.then(step.operator, step.label, step.place)
     return stream
 
 
@@ -220,6 +221,37 @@ class Inlet(Connection):
 
     def dispose(self) -> None:
         """Nothing: the runners are stopped by the collector."""
+
+
+class Tap:
+    """One hub that an operator reads beside its stream."""
+
+    def __init__(self, source: str, observer: BatchObserver) -> None:
+        self.source = source
+        self.live = True  # the hub has not ended for it
+        self._observer = observer
+        self._lock = threading.Lock()
+
+    def on_batch(self, batch: Batch) -> None:
+        with self._lock:
+            self._observer.on_batch(batch)
+
+    def on_error(self, error: Exception) -> None:
+        self.on_completed()
+
+    def on_completed(self) -> None:
+        with self._lock:
+            if self.live:
+                self.live = False
+                self._observer.on_completed()
+
+    def close(self) -> None:
+        """Let everybody wait who comes, until `open`, which the same thread calls."""
+        self._lock.acquire()
+
+    def open(self) -> None:
+        """Let them in again."""
+        self._lock.release()
 
 
 class BranchEnd:

@@ -194,7 +194,7 @@ def _check_sources(document: Document) -> list[Mistake]:
         if not isinstance(pipeline, Mapping):
             continue
         feeds[name] = []
-        for source, at, joined in _read_by(pipeline, path):
+        for source, at, form in _read_by(pipeline, path):
             if source in runners and source in pipelines:
                 continue  # which of the two is meant cannot be told, and is said already
             if source in lifecycles and source not in runners and source not in pipelines:
@@ -210,9 +210,8 @@ def _check_sources(document: Document) -> list[Mistake]:
                 meant = nearest(source, everything) or next(iter(runners), "load")
                 plain = meant if meant.replace("_", "a").replace(".", "a").isalnum() else json.dumps(meant)
                 problem = f"no runner or pipeline {source!r}{known}"
-                example = f"join: {{with: {plain}, on: pid}}" if joined else f"from: [{plain}]"
-                mistakes.append(document.mistake(at, problem, example=example))
-            elif source in feeds[name] and not joined:
+                mistakes.append(document.mistake(at, problem, example=form.format(plain)))
+            elif source in feeds[name] and form.startswith("from"):
                 mistakes.append(document.mistake(at, f"{source!r} is named twice", example=_FROM))
             else:
                 feeds[name].append(source)
@@ -250,18 +249,23 @@ def _check_sources(document: Document) -> list[Mistake]:
 
 def _read_by(
     pipeline: Mapping[str, Any], path: tuple[str | int, ...]
-) -> Iterator[tuple[str, tuple[str | int, ...], bool]]:
-    """Give all that a pipeline reads: its name, where it stands, and whether it is joined and not merged."""
+) -> Iterator[tuple[str, tuple[str | int, ...], str]]:
+    """Give all that a pipeline reads: its name, where it stands, and how it is written."""
     sources = pipeline.get("from")
     for index, source in enumerate(sources if isinstance(sources, list) else [sources]):
         if isinstance(source, str):
-            yield source, (*path, "from", index) if isinstance(sources, list) else (*path, "from"), False
+            yield source, (*path, "from", index) if isinstance(sources, list) else (*path, "from"), "from: [{}]"
     operators = pipeline.get("operators")
     for index, item in enumerate(operators if isinstance(operators, list) else ()):
-        join = item.get("join") if isinstance(item, Mapping) else None
-        other = join.get("with") if isinstance(join, Mapping) else None
-        if isinstance(other, str):
-            yield other, (*path, "operators", index, "join", "with"), True
+        if not isinstance(item, Mapping):
+            continue
+        join, at = item.get("join"), (*path, "operators", index)
+        if isinstance(join, Mapping) and isinstance(other := join.get("with"), str):
+            yield other, (*at, "join", "with"), "join: {{with: {}, on: pid}}"
+        merged = item.get("merge")
+        for number, other in enumerate(merged if isinstance(merged, list) else [merged]):
+            if isinstance(other, str):
+                yield other, (*at, "merge", number) if isinstance(merged, list) else (*at, "merge"), "merge: [{}]"
 
 
 def _routes(pipelines: Mapping[str, Any]) -> Iterator[tuple[str, tuple[str | int, ...], str]]:

@@ -202,10 +202,12 @@ class Reload:
                 raise OutputError(f"pipeline {name}: {generation.error}")
 
     def _begins_again(self, name: str) -> bool:
-        """Whether a pipeline that is described as before has ended with a source that begins anew."""
+        """Whether what a pipeline read had ended and begins anew, and it cannot take that up where it was."""
         generation = self._network.pipelines[name]
         ended = generation.over or any(inlet.over for inlet in generation.inlets)
-        return ended and bool(self._revived & set(generation.spec.sources))
+        if ended and self._revived & set(generation.spec.sources):
+            return True
+        return any(not tap.live and tap.source in self._revived for tap in generation.taps)
 
     def _bind(self, branch: Branch) -> Branch:
         if isinstance(branch.sink, Stdin) and branch.sink.runner not in self._start:
@@ -322,10 +324,10 @@ class Reload:
             return
         with hub.changing():
             for generation in self._old.values():
-                if name in generation.spec.sources:
+                if name in generation.spec.reads:
                     generation.context.pipeline.left.setdefault(name, hub.sent)
             for generation in self._new.values():
-                if name in generation.spec.sources:
+                if name in generation.spec.reads:
                     generation.context.pipeline.begun[name] = hub.sent
             stay = [observer for observer in hub.observers if observer not in gone]
             for observer in stay if name in self._revived else ():

@@ -26,9 +26,7 @@ from rx_collector.config.options import (
 )
 from rx_collector.config.place import place_of
 from rx_collector.operators.backpressure import Backpressure
-from rx_collector.operators.join import Join
-from rx_collector.operators.placed import OperatorItem, PlacedOperator, unknown
-from rx_collector.operators.route import Route
+from rx_collector.operators.placed import OperatorItem, PlacedOperator, definitions, unknown
 from rx_collector.pipeline.cases import TestSpec
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.sinks import SINKS, Sink
@@ -174,20 +172,17 @@ class PipelineSpec(Spec):
     @cached_property
     def branches(self) -> tuple[str, ...]:
         """The names of the branches that its operators send events to; other pipelines read them as NAME.BRANCH."""
-        return tuple(
-            way for placed in self.operators if isinstance(placed.operator, Route) for way in placed.operator.ways
-        )
+        return tuple(way for placed in self.operators for way in placed.operator.ways)
 
     @cached_property
     def reads(self) -> frozenset[str]:
-        """The names of all that it reads: where its events come from, and what they are joined with."""
-        joined = (placed.operator.other for placed in self.operators if isinstance(placed.operator, Join))
-        return frozenset({*self.sources, *joined})
+        """The names of all that it reads: where its events come from, and what its operators read beside them."""
+        return frozenset({*self.sources, *(name for placed in self.operators for name in placed.operator.reads)})
 
     def check(self, scope: Scope) -> None:
         seen: set[str] = set()
         for index, placed in enumerate(self.operators):
-            for way in placed.operator.ways if isinstance(placed.operator, Route) else ():
+            for way in placed.operator.ways:
                 if way in seen:
                     at = scope.child("operators").child(index).child("route").child(way)
                     at.wrong(f"there is a branch {way!r} already", on_key=True)
@@ -225,3 +220,8 @@ class FileSpec(Spec):
         MappingOf(Nested(PipelineSpec), least=1), "What becomes of what they print, by name."
     )
     tests: tuple[TestSpec, ...] = option(ListOf(Nested(TestSpec)), "Tests of the pipelines, for `test`.", ())
+
+    @classmethod
+    def schema(cls) -> dict[str, Any]:
+        """Give the JSON Schema of a file, with what it refers to."""
+        return {**super().schema(), "$defs": definitions()}

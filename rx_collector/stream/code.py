@@ -15,7 +15,7 @@ never decoded, and no `Event` is made for one that is filtered out. These are th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rx_collector.event import Event, from_json, from_message
 from rx_collector.expressions import Expression
@@ -25,7 +25,10 @@ from rx_collector.expressions.option import Evaluation
 if TYPE_CHECKING:
     from rx_collector.stream.operator import Stage
 
-__all__ = ["SegmentCode"]
+__all__ = ["Kept", "SegmentCode"]
+
+#: What the stages of one stream keep from event to event, by the stage and which of its things it is.
+Kept: TypeAlias = dict[tuple[int, int], Any]
 
 _INDENT = "    "
 #: The local variables of the loop, beside temporaries and counters.
@@ -69,8 +72,9 @@ class SegmentCode:
     #: The local variable that holds the payload, for expressions.
     this = "data"
 
-    def __init__(self, source: Literal["lines", "events"], kept: dict[tuple[int, int], Any] | None = None) -> None:
-        self._kept = {} if kept is None else kept
+    def __init__(self, source: Literal["lines", "events"], kept: Kept | None = None) -> None:
+        self._kept: Kept = {} if kept is None else kept
+        self.makers: dict[str, tuple[tuple[int, int], Callable[[], Any]]] = {}  # of what is kept, by global
         self.names: dict[str, Any] = {"Event": Event, "from_message": from_message, "from_json": from_json}
         self.states: list[tuple[str, str, bool]] = []  # what held true where each stage begins, for its dead letters
         self.lines: list[tuple[str, int]] = []  # with the index of the stage that wrote them
@@ -134,7 +138,9 @@ class SegmentCode:
         key = (self.stage, number)
         if key not in self._kept:
             self._kept[key] = make()
-        return self.bind(self._kept[key], hint)
+        name = self.bind(self._kept[key], hint)
+        self.makers[name] = (key, make)
+        return name
 
     def observed(self) -> str:
         """Give the source of when the event was read: the clock of stages, which differs from read to read only."""

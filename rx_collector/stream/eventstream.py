@@ -19,16 +19,15 @@ from loguru import logger
 from reactivex import abc
 from reactivex.disposable import Disposable
 
-from rx_collector.errors import RxCollectorError
 from rx_collector.event import Event, Origin
 from rx_collector.ledger import Ledger, Node
+from rx_collector.stream.chain import attach
 from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context, Source, Timers
-from rx_collector.stream.operator import BatchOperator, Operator, Stage
+from rx_collector.stream.operator import Operator, Stage
 from rx_collector.stream.segment import SegmentObserver, Step
 
-__all__ = ["EventStream", "ForeignSource", "new_context", "new_run", "rows_of"]
+__all__ = ["EventStream", "ForeignSource", "new_context", "new_run"]
 
-_MOST_NESTED = 8  # loops within the loop of a segment, each of which takes two blocks
 _context: ContextVar[Context | None] = ContextVar("rx_collector_context", default=None)
 _foreign: ContextVar[ForeignNode | None] = ContextVar("rx_collector_foreign", default=None)
 
@@ -81,21 +80,9 @@ class EventStream(reactivex.Observable[Event]):
             context.pipeline.operators[0:0] = nodes
         if nodes:
             nodes[0].first = True
-        head = observer
         parts: list[Connection] = []
-        try:
-            for group in reversed(rows_of(self.steps)):
-                here = nodes[group.start : group.stop]
-                steps = self.steps[group.start : group.stop]
-                operator = steps[0].operator
-                if isinstance(operator, BatchOperator):
-                    head = operator.attach(head, context, here[0])
-                    if isinstance(head, Connection):
-                        parts.insert(0, head)
-                else:
-                    head = SegmentObserver(steps, here, head, context)
-        except RxCollectorError as error:
-            head.on_error(error)
+        head = attach(self.steps, nodes, observer, context, parts)
+        if head is None:
             return _Chain(parts)
         if self.source.emits_lines and not (self.steps and isinstance(self.steps[0].operator, Stage)):
             head = SegmentObserver((), (), head, context)
@@ -119,22 +106,6 @@ class EventStream(reactivex.Observable[Event]):
         return Disposable(single.dispose)
 
 
-def rows_of(steps: Sequence[Step]) -> list[range]:
-    """Give the index ranges of what is attached as one: rows of stages, and each batch operator alone."""
-    ranges: list[range] = []
-    nested = 0
-    for index, step in enumerate(steps):
-        stage = isinstance(step.operator, Stage)
-        nests = stage and step.operator.nests  # type: ignore[attr-defined]
-        if stage and ranges and isinstance(steps[index - 1].operator, Stage) and nested + nests <= _MOST_NESTED:
-            ranges[-1] = range(ranges[-1].start, index + 1)
-            nested += nests
-        else:
-            ranges.append(range(index, index + 1))
-            nested = int(nests)
-    return ranges
-
-
 class _Chain(Connection):
     """The source of a stream, if it was started, and those of its operators that have something to let go."""
 
@@ -142,8 +113,8 @@ class _Chain(Connection):
         self._parts = parts
 
     def stop(self) -> None:
-        """Stop the source; the others end when what comes before them does."""
-        for part in self._parts[:1]:
+        """Stop the source, and what else an operator reads; the others end when what comes before them does."""
+        for part in self._parts:
             part.stop()
 
     def dispose(self) -> None:

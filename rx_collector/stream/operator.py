@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rx_collector.stream.code import SegmentCode
     from rx_collector.stream.eventstream import EventStream
 
-__all__ = ["OPERATORS", "BatchOperator", "Operator", "Stage", "operator"]
+__all__ = ["OPERATORS", "BatchOperator", "Operator", "PlacedOperator", "Stage", "operator"]
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,36 @@ class Operator(Spec, ABC):
     example: ClassVar[str] = ""
     #: False for those that YAML reaches in another way (backpressure and sinks).
     in_yaml: ClassVar[bool] = True
+    #: False for those of which there cannot be one for each group of a `group_by`.
+    in_groups: ClassVar[bool] = True
+
+    @property
+    def within(self) -> tuple[PlacedOperator, ...]:
+        """The operators within it."""
+        return ()
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The names of what it reads beside its stream."""
+        return ()
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """The names of the branches that it sends events to beside its stream."""
+        return ()
 
     def __call__(self, source: reactivex.Observable[Any]) -> EventStream:
         from rx_collector.stream.eventstream import EventStream
 
         return EventStream.of(source).then(self)
+
+
+@dataclass(frozen=True)
+class PlacedOperator:
+    """An operator and where it stands (``exec.yaml:12``)."""
+
+    operator: Operator
+    place: str = ""
 
 
 @dataclass(frozen=True)

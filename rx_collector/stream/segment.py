@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import CodeType
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from loguru import logger
 
 from rx_collector.errors import ParseError
 from rx_collector.event import Event, Lines, Origin, rejected
 from rx_collector.ledger import Node
-from rx_collector.stream.code import SegmentCode
+from rx_collector.stream.code import Kept, SegmentCode
 from rx_collector.stream.flow import Batch, BatchObserver, Context
 from rx_collector.stream.operator import Operator, Stage
 from rx_collector.stream.rejection import warn_once
@@ -38,6 +38,9 @@ class Step:
         return f"{self.label} ({self.place})" if self.place else self.label
 
 
+_Run: TypeAlias = Callable[[Any, Callable[[Exception, dict[str, Any]], bool]], tuple[list[Event], tuple[int, ...]]]
+
+
 class Segment:
     """A compiled loop. ``run(batch, fail)`` gives the events that passed and the tuple of counts."""
 
@@ -49,18 +52,38 @@ class Segment:
         stage_of_line: Sequence[int],
         counters: Sequence[tuple[int, str]],
         states: Sequence[tuple[str, str, bool]],
-        run: Callable[[Any, Callable[[Exception, dict[str, Any]], bool]], tuple[list[Event], tuple[int, ...]]],
+        code: SegmentCode,
     ) -> None:
         self.steps = tuple(steps)
         self.takes = takes
         self.source = source
         self.counters = tuple(counters)
         self.states = tuple(states)
-        self.run = run
         self._stage_of_line = tuple(stage_of_line)
+        self._globals = code.names
+        self._makers = code.makers
+        self._compiled = compile(source, f"<segment: {', '.join(step.label for step in steps) or 'no stages'}>", "exec")
+        self.run = self._loop(code.names)
 
-    def stage_of(self, error: BaseException, code: CodeType) -> int:
+    def _loop(self, names: dict[str, Any]) -> _Run:
+        exec(self._compiled, names)
+        return names["segment"]  # type: ignore[no-any-return]
+
+    def renewed(self, kept: Kept) -> _Run:
+        """Give the loop once more for another stream, with what `kept` has, and new state where it has none.
+
+        This costs some microseconds, where compiling costs a thousand.
+        """
+        names = dict(self._globals)
+        for name, (key, make) in self._makers.items():
+            if key not in kept:
+                kept[key] = make()
+            names[name] = kept[key]
+        return self._loop(names)
+
+    def stage_of(self, error: BaseException) -> int:
         """Give the index of the stage in whose lines an error was raised."""
+        code: CodeType = self.run.__code__  # that of the renewed loops, too
         traceback = error.__traceback__
         while traceback is not None and traceback.tb_frame.f_code is not code:
             traceback = traceback.tb_next
@@ -69,9 +92,7 @@ class Segment:
         return max(self._stage_of_line[traceback.tb_lineno - 1], 0)
 
 
-def compile_segment(
-    steps: Sequence[Step], takes: Literal["lines", "events"], kept: dict[tuple[int, int], Any] | None = None
-) -> Segment:
+def compile_segment(steps: Sequence[Step], takes: Literal["lines", "events"], kept: Kept | None = None) -> Segment:
     """Compile the stages of some steps into one loop over batches of lines or events.
 
     `kept` holds what the stages keep from event to event; the loops of one subscription share it.
@@ -110,24 +131,29 @@ def compile_segment(
     last = max(len(steps) - 1, 0)
     text = "\n".join([*head, *(line for line, _ in code.lines), *tail]) + "\n"
     stage_of_line = [0] * len(head) + [min(stage, last) for _, stage in code.lines] + [last] * len(tail)
-    title = ", ".join(step.label for step in steps) or "no stages"
-    exec(compile(text, f"<segment: {title}>", "exec"), code.names)
     counters = [(stage, what) for _, stage, what in code.counters]
-    return Segment(steps, takes, text, stage_of_line, counters, code.states, code.names["segment"])
+    return Segment(steps, takes, text, stage_of_line, counters, code.states, code)
 
 
 class SegmentObserver:
     """Runs a segment on each batch, on the thread that brings it, and keeps the counts of its stages."""
 
     def __init__(
-        self, steps: Sequence[Step], nodes: Sequence[Node], downstream: BatchObserver, context: Context
+        self,
+        steps: Sequence[Step],
+        nodes: Sequence[Node],
+        downstream: BatchObserver,
+        context: Context,
+        shared: tuple[dict[tuple[int, str], Segment], int] | None = None,
     ) -> None:
+        self._shared = shared
         self._steps = steps
         self._nodes = nodes
         self._downstream = downstream
         self._context = context
         self._segments: dict[str, Segment] = {}
-        self._kept: dict[tuple[int, int], Any] = {}
+        self._loops: dict[str, _Run] = {}
+        self._kept: Kept = {}
         self._rejected = [0] * len(steps)
         self._failure: Exception | None = None
         self._batch: Batch = []
@@ -143,10 +169,10 @@ class SegmentObserver:
             return
         segment = self._segments.get(takes)
         if segment is None:
-            segment = self._segments[takes] = compile_segment(self._steps, takes, self._kept)
+            segment = self._compile(takes)
         self._batch = batch
         self._unseen = 0
-        out, counts = segment.run(batch, self._fail)
+        out, counts = self._loops[takes](batch, self._fail)
         self._account(segment, len(batch), counts)
         if isinstance(batch, Lines) and batch.repaired:
             _give_back_raw(out, batch.repaired)
@@ -165,6 +191,17 @@ class SegmentObserver:
     def on_completed(self) -> None:
         if self._failure is None:
             self._downstream.on_completed()
+
+    def _compile(self, takes: Literal["lines", "events"]) -> Segment:
+        compiled, row = self._shared if self._shared is not None else ({}, 0)
+        segment = compiled.get((row, takes))
+        if segment is None:
+            segment = compiled[row, takes] = compile_segment(self._steps, takes, self._kept)
+            self._loops[takes] = segment.run
+        else:
+            self._loops[takes] = segment.renewed(self._kept)
+        self._segments[takes] = segment
+        return segment
 
     def _drop(self, count: int) -> None:
         node = self._nodes[0]
@@ -210,7 +247,7 @@ class SegmentObserver:
         batch = self._batch
         takes: Literal["lines", "events"] = "lines" if isinstance(batch, Lines) else "events"
         segment = self._segments[takes]
-        index = segment.stage_of(error, segment.run.__code__)
+        index = segment.stage_of(error)
         step = segment.steps[index]
         stage = step.operator
         assert isinstance(stage, Stage)

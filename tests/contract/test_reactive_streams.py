@@ -45,10 +45,11 @@ def busy(stream: Any) -> Any:
 SUBJECTS: dict[str, Callable[[], Any]] = {
     name: lambda name=name: of_example(name)
     for name in OPERATORS
-    if name not in ("backpressure", "join", "python", "to")
+    if name not in ("backpressure", "join", "merge", "python", "to")
 }
 SUBJECTS["python"] = lambda: OPERATORS["python"](busy)
 SUBJECTS["join"] = lambda: op.join(reactivex.of({"pid": 8, "program": "ls"}), "pid")
+SUBJECTS["merge"] = lambda: op.merge(reactivex.of({"pid": 8, "program": "ls"}))
 SUBJECTS["to"] = lambda: op.to(sinks.null())
 SUBJECTS["reactivex map"] = lambda: lambda stream: op.filter("True")(stream.pipe(ops.map(lambda event: event)))
 

@@ -225,8 +225,10 @@ def test_every_example_of_a_component_is_right(tmp_path: Path) -> None:
             pipeline = f"pipelines:\n  p:\n    from: a\n{operators}    sinks:\n{sinks}\n"
             if name == "route":  # somebody has to read its branches
                 pipeline += "  q: {from: [p.errors, p.slow], sinks: [{null: , backpressure: block}]}\n"
-            if name == "join":  # and there has to be something to join it with
-                pipeline += "  started: {from: a, sinks: [{null: , backpressure: block}]}\n"
+            for other in (
+                ("started", "disks") if name in ("join", "merge") else ()
+            ):  # and what they read has to be there
+                pipeline += f"  {other}: {{from: a, sinks: [{{null: , backpressure: block}}]}}\n"
             (tmp_path / "x.yaml").write_text(runners + pipeline)
             rx_collector.load(tmp_path / "x.yaml")
 

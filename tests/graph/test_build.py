@@ -176,6 +176,66 @@ pipelines:
 """
 
 
+BESIDE = """\
+runners:
+  numbers: {command: [seq, "20"]}
+  others: {command: [seq, "5"]}
+pipelines:
+  all:
+    from: numbers
+    operators:
+      - route: {small: len(message) < 2}
+      - join: {with: others, on: message}
+    sinks: [{"null": {}, backpressure: block}]
+  extra:
+    from: all.small
+    operators:
+      - merge: [others, all]
+      - group_by: {key: len(message), operators: [skip: 2, limit: 3]}
+    sinks: [{"null": {}, backpressure: block}]
+"""
+
+
+def test_ways_beside_the_stream_and_operators_within_one(tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text(BESIDE)
+    project = rx.load(file)
+    names = {"runner1": "others", "pipeline0": "all", "runner0": "numbers", "pipeline1": "extra"}
+
+    def ways(graph: Graph) -> list[tuple[str, str, str, int | None, bool]]:
+        return [
+            (names[edge.start], names[edge.end], edge.label, edge.count, edge.dashed)
+            for edge in graph.edges
+            if edge.end in names
+        ]
+
+    assert ways(graph_of(project)) == [
+        ("numbers", "all", "", None, False),
+        ("others", "all", "join", None, True),
+        ("all", "extra", "small", None, False),
+        ("others", "extra", "merge", None, True),
+        ("all", "extra", "merge", None, True),
+    ]
+    graph = graph_of(project, project.run())
+    assert ways(graph) == [
+        ("numbers", "all", "", 20, False),
+        ("others", "all", "join", None, True),
+        ("all", "extra", "small", 9, False),
+        ("others", "extra", "merge", 5, True),
+        ("all", "extra", "merge", 11, True),
+    ]
+    rows = {node.title: [(row.title, row.detail, row.out) for row in node.rows] for node in graph.nodes if node.rows}
+    assert rows == {
+        "all": [("route", "small: len(message) < 2", 11), ("join", "with others, on message", 11)],
+        "extra": [
+            ("merge", "others, all", 25),
+            ("group_by", "key len(message)", 25),
+            ("· skip", "2", 21),
+            ("· limit", "3", 6),
+        ],
+    }
+
+
 @pytest.mark.slow
 def test_what_was_lost(tmp_path: Path) -> None:
     """Every count of the report stands somewhere in the picture, and is a loss where it is one."""

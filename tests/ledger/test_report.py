@@ -174,3 +174,19 @@ def test_a_run_whose_sheet_does_not_balance_fails(tmp_path: Path) -> None:
     assert any(line.endswith(f"the ledger does not balance: {lines[-1].strip()}") for line in lines)
     report = json.loads((tmp_path / "r.json").read_text())
     assert (report["balanced"], report["exit_code"], report["errors"]) == (False, 1, [])
+
+
+def test_what_another_stream_sent_has_to_be_what_came_in(tmp_path: Path) -> None:
+    """An event that is lost on the way into a `merge` is missed there: both ends count."""
+    (tmp_path / "x.yaml").write_text(
+        "runners: {numbers: {command: [seq, '5']}, letters: {command: [echo, a]}}\n"
+        "pipelines: {all: {from: numbers, operators: [merge: letters], sinks: [{'null': {}, backpressure: block}]}}\n"
+    )
+    collector = Collector(rx.load(tmp_path / "x.yaml"))
+    assert collector.run().unbalanced == []
+    node = collector.ledger.pipelines["all"].operators[0]
+    assert node.joined == {"letters": 1}
+    node.joined["letters"] = 0
+    report = Report.of(collector.ledger, seconds=0, exit_code=0)
+    assert report.unbalanced == ["pipeline all: 1 events of letters were sent to operators[0] merge, it took 0"]
+    assert report.exit_code == 1

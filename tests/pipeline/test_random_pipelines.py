@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import reactivex
 import reactivex.operators as ops
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -72,6 +73,8 @@ OPERATORS: list[Any] = [
     {"timeout": "5ms"},
     {"heartbeat": {"every": "3ms"}},
 ]
+#: Those of which there can be one for each group.
+GROUPED = [one for one in OPERATORS if not {"heartbeat", "restore"} & one.keys()]
 SINKS: list[Any] = [
     {"null": None},
     {"file": "good"},
@@ -95,7 +98,13 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
     ],
 }
 
-operators = st.lists(st.sampled_from(OPERATORS), max_size=5)
+group_by = st.builds(
+    lambda operators, size, idle: {"group_by": {"key": "len(message)", "operators": operators, "size": size, **idle}},
+    st.lists(st.sampled_from(GROUPED), min_size=1, max_size=3),
+    st.integers(1, 3),
+    st.sampled_from([{}, {"idle": "1ms"}]),
+)
+operators = st.lists(st.one_of(st.sampled_from(OPERATORS), group_by), max_size=5)
 capacity = st.sampled_from([1, 2, 10, 1000])
 backpressure = st.sampled_from(list(STRATEGIES)).flatmap(
     lambda name: st.builds(
@@ -144,6 +153,11 @@ def files(draw: Any) -> Any:
         pipeline = {"from": sources, "operators": draw(operators), "sinks": draw(sinks)}
         if draw(st.booleans()):
             pipeline["dead_letter"] = {"null": None}
+        beside = draw(st.lists(st.sampled_from(names), max_size=2, unique=True))
+        if beside and draw(st.booleans()):
+            pipeline["operators"].insert(draw(st.integers(0, len(pipeline["operators"]))), {"merge": beside})
+        elif beside:
+            pipeline["operators"].append({"join": {"with": beside[0], "on": "message", "prefix": "other_"}})
         pipelines[f"p{number}"] = pipeline
         names.append(f"p{number}")
     read = {source for pipeline in pipelines.values() for source in pipeline["from"]}
@@ -239,9 +253,13 @@ CHAIN: list[Any] = [
     op.route({"some": "n % 4 == 0"}),
     op.dedupe("n", size=4),
     op.scan({"n": "default(n, 0) + 1"}),
+    op.group_by("n % 3", op.skip(1), op.buffer(count=3), size=2),
+    op.group_by("n % 2", op.debounce(0.001), op.limit(4), op.flat_map("[this, this]"), idle=0.001),
+    op.group_by("n % 2", op.timeout(0.005)),
+    op.merge(reactivex.of({"n": 1}, {"n": 2})),
 ]
 #: Those that end a stream by themselves, or have an error of their own.
-ENDING = (Backpressure, To, type(op.limit(1)), type(op.timeout(1)))
+ENDING = (Backpressure, To, type(op.limit(1)), type(op.timeout(1)), type(CHAIN[-2]))
 
 
 @pytest.mark.slow

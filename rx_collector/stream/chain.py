@@ -1,0 +1,65 @@
+"""A chain: a row of operators attached before an observer, neighbouring stages as one loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from rx_collector.errors import RxCollectorError
+from rx_collector.ledger import Node
+from rx_collector.stream.flow import BatchObserver, Connection, Context
+from rx_collector.stream.operator import BatchOperator, Stage
+from rx_collector.stream.segment import Segment, SegmentObserver, Step
+
+__all__ = ["Compiled", "attach", "rows_of"]
+
+_MOST_NESTED = 8  # loops within the loop of a segment, each of which takes two blocks
+
+#: The loops of a chain by where they begin and what they take. Chains of the same steps can share them.
+Compiled: TypeAlias = dict[tuple[int, str], Segment]
+
+
+def attach(
+    steps: Sequence[Step],
+    nodes: Sequence[Node],
+    observer: BatchObserver,
+    context: Context,
+    parts: list[Connection],
+    compiled: Compiled | None = None,
+) -> BatchObserver | None:
+    """Give the observer that stands before all these operators, and put into `parts` those that have to be let go.
+
+    One that cannot be made ready tells its error to what follows it; then there is none, and `parts` has what was begun.
+    """
+    head = observer
+    try:
+        for row in reversed(rows_of(steps)):
+            operator = steps[row.start].operator
+            if isinstance(operator, BatchOperator):
+                head = operator.attach(head, context, nodes[row.start])
+                if isinstance(head, Connection):
+                    parts.insert(0, head)
+            else:
+                here = slice(row.start, row.stop)
+                shared = None if compiled is None else (compiled, row.start)
+                head = SegmentObserver(steps[here], nodes[here], head, context, shared)
+    except RxCollectorError as error:
+        head.on_error(error)
+        return None
+    return head
+
+
+def rows_of(steps: Sequence[Step]) -> list[range]:
+    """Give the index ranges of what is attached as one: rows of stages, and each batch operator alone."""
+    ranges: list[range] = []
+    nested = 0
+    for index, step in enumerate(steps):
+        stage = isinstance(step.operator, Stage)
+        nests = stage and step.operator.nests  # type: ignore[attr-defined]
+        if stage and ranges and isinstance(steps[index - 1].operator, Stage) and nested + nests <= _MOST_NESTED:
+            ranges[-1] = range(ranges[-1].start, index + 1)
+            nested += nests
+        else:
+            ranges.append(range(index, index + 1))
+            nested = int(nests)
+    return ranges
