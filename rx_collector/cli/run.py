@@ -6,15 +6,18 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 from loguru import logger
 
 from rx_collector.cli.files import check_writable, load_all, write_whole
+from rx_collector.cli.reload import Files, Terminal, Watching
 from rx_collector.cli.sheet import Progress, print_sheet
 from rx_collector.cli.stderr import StandardError
+from rx_collector.cli.watch import Watch
 from rx_collector.errors import OutputError
 from rx_collector.pipeline.collector import Collector
 from rx_collector.pipeline.project import Project
@@ -62,6 +65,7 @@ DURATION = _Duration()
 @click.option(
     "--drain", type=DURATION, default="30s", show_default=True, help="How long the sinks may take at the end."
 )
+@click.option("--watch", is_flag=True, help="Reload whenever FILE changes, as SIGHUP does.")
 @click.option("--quiet", "-q", is_flag=True, help="Only warnings and errors; no table, no progress.")
 @click.option("--verbose", "-v", is_flag=True, help="Everything that is logged.")
 def run(
@@ -70,15 +74,18 @@ def run(
     max_events: int | None,
     report: str | None,
     drain: float,
+    watch: bool,
     quiet: bool,
     verbose: bool,
 ) -> int:
     """Run the pipelines of FILE until their programs end, or until a signal.
 
     SIGINT or SIGTERM stops the programs, lets their last events arrive, and prints the balance sheet; a second one stops
-    at once. Results go to standard output, all else to standard error. Exits with 1 when something failed or an event has
-    no account.
+    at once. SIGHUP loads FILE again: what is described otherwise is changed, all else runs on, and no event is lost; with a
+    mistake in it nothing changes. When the terminal has gone, SIGHUP stops as SIGTERM does. Results go to standard output,
+    all else to standard error. Exits with 1 when something failed or an event has no account.
     """
+    changes = Watch(files, others=lambda project: project.files) if watch else None  # before they are read
     project = load_all(files)
     if report is not None:
         check_writable(report, "--report")
@@ -88,19 +95,28 @@ def run(
     if not quiet and sys.stderr.isatty() and not _shows_on_terminal(project):
         progress = Progress(collector, stderr.write)
     write = progress.write if progress is not None else stderr.write
-    log_to_stderr(project, "DEBUG" if verbose else "WARNING" if quiet else "INFO", write)
+    loaded = Files(files, project, write)
+    log_to_stderr(loaded.redact, "DEBUG" if verbose else "WARNING" if quiet else "INFO", write)
+
+    def show(progress: Progress) -> None:
+        if _shows_on_terminal(collector.project):  # since a reload
+            progress.clear()
+        else:
+            progress.show()
+
     # To the very end: a signal that comes late must not keep the report or the balance sheet from being written.
-    with stop_on_signals(collector):
+    with stop_on_signals(collector, loaded.load):
         try:
             try:
-                sheet = collector.run(
-                    duration=duration,
-                    max_events=max_events,
-                    drain=drain,
-                    tick=progress.show if progress is not None else None,
-                )
+                with nullcontext() if changes is None else Watching(changes, loaded, collector):
+                    sheet = collector.run(
+                        duration=duration,
+                        max_events=max_events,
+                        drain=drain,
+                        tick=partial(show, progress) if progress is not None else None,
+                    )
             except OutputError as error:
-                message = project.redact(str(error))
+                message = loaded.redact(str(error))
                 sheet = collector.report(1, errors=[message])
                 stderr.write(f"rx-collector: {message}\n")
                 quiet = True
@@ -118,12 +134,12 @@ def run(
     return sheet.exit_code
 
 
-def log_to_stderr(project: Project, level: str, write: Callable[[str], object]) -> None:
-    """Turn logging on, without the values of secret variables. `write` puts a line on standard error."""
+def log_to_stderr(redact: Callable[[str], str], level: str, write: Callable[[str], object]) -> None:
+    """Turn logging on; `redact` hides the values of secret variables, `write` puts a line on standard error."""
     logger.remove()
 
     def show(message: Message) -> None:
-        write(project.redact(str(message)))  # the whole of it: a traceback, too, may show what was read
+        write(redact(str(message)))  # the whole of it: a traceback, too, may show what was read
 
     layout = "<dim>{time:HH:mm:ss}</dim> <level>{level: <7}</level> {message}"
     colorize = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
@@ -142,9 +158,14 @@ def _shows_on_terminal(project: Project) -> bool:
 
 
 @contextmanager
-def stop_on_signals(collector: Collector) -> Iterator[None]:
-    """The first SIGINT or SIGTERM asks for a stop, the second for an end at once."""
+def stop_on_signals(collector: Collector, load: Callable[[], Project | None] | None = None) -> Iterator[None]:
+    """The first SIGINT or SIGTERM asks for a stop, the second for an end at once.
+
+    With `load` SIGHUP asks for a reload, and for a stop when the terminal has gone; where it is ignored, as under nohup, it
+    stays so.
+    """
     seen: list[int] = []
+    terminal = Terminal()
 
     def handle(number: int, frame: object) -> None:
         seen.append(number)
@@ -153,8 +174,17 @@ def stop_on_signals(collector: Collector) -> Iterator[None]:
         else:
             collector.abort()
 
+    def hang_up(number: int, frame: object) -> None:
+        if terminal.gone:
+            if not seen:  # the shell and the kernel may both send one
+                handle(number, frame)
+        elif load is not None:
+            collector.reload(load)
+
     wakeup = signal.set_wakeup_fd(collector.signals(), warn_on_full_buffer=False)
     old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    if load is not None and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        old[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
     try:
         yield
     finally:

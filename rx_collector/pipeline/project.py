@@ -58,6 +58,8 @@ class Project:
     tests: tuple[TestSpec, ...] = ()
     #: Hides the values of secret variables in a text.
     redact: Callable[[str], str] = field(default=_as_it_is, repr=False, compare=False)
+    #: The files it was read from, absolute.
+    files: tuple[str, ...] = field(default=(), compare=False)
 
     def with_runner(self, name: str, **options: Any) -> Project:
         """Give the project with other options for one of its runners, for example another ``command``.
@@ -163,6 +165,7 @@ def load(file: str | os.PathLike[str], environment: Mapping[str, str] | None = N
         spec.description or "",
         spec.tests,
         document.variables.redact,
+        (os.path.abspath(os.fspath(file)),),
     )
 
 
@@ -380,4 +383,5 @@ def merge(projects: list[Project]) -> Project:
         return text
 
     tests = tuple(test for project in projects for test in project.tests)
-    return Project("+".join(project.name for project in projects), runners, pipelines, "", tests, redact)
+    files = tuple(file for project in projects for file in project.files)
+    return Project("+".join(project.name for project in projects), runners, pipelines, "", tests, redact, files)
