@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -130,7 +130,8 @@ def run(
                 write_whole(report, sheet.json())
         finally:
             if not quiet:
-                print_sheet(sheet)
+                with suppress(OSError):  # standard error has gone, with a terminal say; the report has it all
+                    print_sheet(sheet)
     return sheet.exit_code
 
 

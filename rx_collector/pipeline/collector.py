@@ -199,14 +199,13 @@ class Collector:
     def _wait_for_branches(self) -> None:
         """Runs on a thread of its own, so that the main thread can sleep until there is news and none is polled for."""
         network = self._network
-        while True:
+        while not self._ended:
             for branch in network.branches:
                 branch.consumer.thread.join()
-            with network.lock:
-                if not self._reloader.busy:
-                    self._ended = True
-                    break
             self._reloader.wait()
+            with network.lock:  # none is begun any more once the end was noted
+                over = not any(branch.consumer.thread.is_alive() for branch in network.branches)
+                self._ended = over and not self._reloader.busy
         network.close()
         self._news.set()
 

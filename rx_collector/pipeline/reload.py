@@ -127,6 +127,7 @@ class Reload:
         self._revived: set[str] = set()  # hubs that had ended and begin anew
         self._new: dict[str, Generation] = {}
         self._old: dict[str, Generation] = {}  # those that end
+        self._switched: set[str] = set()
         self._late: list[BatchObserver] = []  # they read what has ended already
 
     def carry_out(self) -> str:
@@ -276,7 +277,7 @@ class Reload:
                 self._switch(name)
                 if name in old.runners:
                     self._switch(lifecycle_of(name))
-                for way in {*self._ways(old, name), *self._ways(self._project, name)}:
+                for way in self._ways(old, name):
                     self._switch(branch_of(name, way))
                 if name in self._old and name in self._new:
                     self._new[name].let_in()
@@ -317,6 +318,9 @@ class Reload:
 
     def _switch(self, name: str) -> None:
         """Let those read a source from now on who do in the new description."""
+        if name in self._switched:
+            return
+        self._switched.add(name)
         hub = self._network.hubs[name]
         gone = [observer for generation in self._old.values() for observer in generation.observers(name)]
         come = [observer for generation in self._new.values() for observer in generation.observers(name)]
