@@ -43,6 +43,7 @@ class Drawn:
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
+        self._command = COUNTS if seed % 3 == 0 else COUNTS_SLOWLY
 
     def operators(self, first: str = "") -> str:
         buffers = 0
@@ -72,7 +73,7 @@ class Drawn:
     def project(self) -> str:
         file = self._random.choice(FILES)
         name = self._random.choice(("all", "whole"))
-        numbers, other = f"  numbers: {{command: {COUNTS}}}\n", f"  other: {{command: {COUNTS_SLOWLY}}}\n"
+        numbers, other = f"  numbers: {{command: {self._command}}}\n", f"  other: {{command: {COUNTS_SLOWLY}}}\n"
         if self._random.random() < 0.3:
             other = other.replace("[sh", f"[env, A={self._random.randrange(2)}, sh")
         rest = ""
