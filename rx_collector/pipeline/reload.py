@@ -123,6 +123,7 @@ class Reload:
         self._start = set(self._difference.start)
         self._stop = set(self._difference.stop)
         self._before = network.hubs
+        self._branches = network.branches
         self._held: list[Hub] = []  # of runners: kept from ending when their reader does
         self._revived: set[str] = set()  # hubs that had ended and begin anew
         self._new: dict[str, Generation] = {}
@@ -253,7 +254,8 @@ class Reload:
             generation.close()
         for generation in self._new.values():
             generation.wait()
-        network.branches = [branch for branch in network.branches if branch.consumer.thread.is_alive() or branch.used]
+        opened = [branch for branch in network.branches if branch not in self._branches]
+        network.branches = [*self._branches, *(branch for branch in opened if branch.consumer.thread.is_alive())]
         for name in self._new:
             if name not in network.pipelines:
                 network.close_timers(name)
