@@ -320,3 +320,63 @@ def test_max_events_counts_over_reloads(tmp_path: Path) -> None:
         report = run.end()
     assert run.numbers("all.ndjson") == list(range(1, 3001))
     assert report.exit_code == 0
+
+
+def test_the_lifecycle_of_a_runner_that_runs_already(tmp_path: Path) -> None:
+    """Who begins to read it gets what comes from then on."""
+    text = pipeline("all") + pipeline("told", source="numbers.lifecycle").replace("told.nd", "one.nd")
+    with running(tmp_path, config(pipeline("all"))) as run:
+        run.wait_for("all.ndjson")
+        run.reload(config(text))
+        report = run.stop()
+    (told,) = (tmp_path / "one.ndjson").read_text().splitlines()
+    assert json.loads(told)["event"] == "exited"
+    assert report.pipelines["told"].taken == 1
+
+
+NEVER = """
+import reactivex
+import reactivex.operators as ops
+def never(stream):
+    return stream.pipe(ops.merge(reactivex.never()))
+"""
+
+
+def test_old_operators_that_never_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: list[str]) -> None:
+    """The new ones begin beside them after a while; at the end they are cut short, as without a reload."""
+    monkeypatch.setattr("rx_collector.pipeline.reload._MOST_WAIT", 0.2)
+    (tmp_path / "an_operator_without_end.py").write_text(NEVER)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with running(tmp_path, config(pipeline("all", "[python: an_operator_without_end:never]")), drain="100ms") as run:
+        run.wait_for("all.ndjson")
+        run.reload(config(changed(1)))
+        run.wait_for("all.ndjson")
+        report = run.stop()
+    assert any("pipeline all: its old operators have not ended yet" in line for line in log)
+    assert whole(run.numbers("all.ndjson"))
+    assert report.exit_code == 1
+
+
+MERGED = pipeline("all") + pipeline("merged", "[merge: other]")
+
+
+def test_streams_that_are_merged_later(tmp_path: Path) -> None:
+    """They are left and read at a change; one that had ended and begins again makes the pipeline begin again."""
+    other = "  other: {command: [sh, -c, 'echo 1; exec sleep 3600']}\n"
+    with running(tmp_path, config(MERGED, more=other)) as run:
+        run.wait_for("merged.ndjson")
+        for number in range(5):
+            run.reload(
+                config(MERGED.replace("[merge: other]", f"[{{set: {{x: {number}}}}}, {{merge: other}}]"), more=other)
+            )
+            run.wait_for("merged.ndjson")
+        run.reload(config(MERGED, more=other.replace("echo 1; exec sleep 3600", "echo 2")))
+        wait_until(lambda: run.collector._network.hubs["other"].ended, "it ends", 20)
+        run.reload(config(MERGED, more=other.replace("echo 1", "echo 3")))
+        wait_until(lambda: run.collector.report().runners["other"].lines == 3, "it is there", 20)
+        report = run.stop()
+    assert report.exit_code == 0
+    merged = run.lines("merged.ndjson")
+    assert len(merged) == report.runners["numbers"].lines + 3
+    numbers = [line for line in merged if line != "last"]
+    assert sorted(map(int, numbers)) == sorted([*range(1, len(numbers) - 2), 1, 2, 3])
