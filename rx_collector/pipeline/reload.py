@@ -166,7 +166,7 @@ class Reload:
     def _start_what_is_wanted_again(self) -> None:
         """A runner that was stopped because nobody took what it printed is started when somebody does now."""
         changed = [self._project.pipelines[name] for name in self._difference.pipelines]
-        for name in self._network.unwanted & used(self._project):
+        for name in self._network.unwanted & used(self._project) - self._network.feeds.keys():
             if any({name, lifecycle_of(name)} & spec.reads for spec in changed):
                 self._start.add(name)
                 self._stop.add(name)
