@@ -380,3 +380,19 @@ def test_streams_that_are_merged_later(tmp_path: Path) -> None:
     assert len(merged) == report.runners["numbers"].lines + 3
     numbers = [line for line in merged if line != "last"]
     assert sorted(map(int, numbers)) == sorted([*range(1, len(numbers) - 2), 1, 2, 3])
+
+
+def test_a_runner_that_nobody_wanted_any_more_is_started_when_somebody_does(tmp_path: Path) -> None:
+    other = f"  other: {{command: {COUNTS_SLOWLY}}}\n"
+    few = pipeline("few", "[limit: 3]", source="other")
+    with running(tmp_path, config(pipeline("all") + few, more=other)) as run:
+        wait_until(lambda: run.collector._network.hubs["other"].ended, "it is stopped", 20)
+        run.reload(config(changed(1) + few, more=other))
+        run.wait_for("all.ndjson")
+        assert run.lines("few.ndjson") == ["1", "2", "3"]
+        run.reload(config(pipeline("all") + few.replace("3", "5"), more=other))
+        wait_until(lambda: len(run.lines("few.ndjson")) == 8, "it is started again", 20)
+        report = run.stop()
+    assert run.lines("few.ndjson") == ["1", "2", "3", "1", "2", "3", "4", "5"]
+    assert report.runners["other"].starts == 2
+    assert report.exit_code == 0
