@@ -7,6 +7,7 @@ turns what passes into `Event` objects, and from there on a batch is a plain lis
 from __future__ import annotations
 
 import base64
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -16,6 +17,14 @@ __all__ = ["Event", "Lines", "Origin", "encode_json", "format_time", "from_json"
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _decode: Final = msgspec.json.Decoder(dict).decode
+
+
+def _decode_lazily(encoded: bytes) -> Any:
+    """Decode what is known to be a JSON object; a number beyond a double in it is infinite, as `parse` has it."""
+    try:
+        return _decode(encoded)
+    except msgspec.ValidationError:
+        return json.loads(encoded)
 
 
 class _Lazy:
@@ -131,7 +140,7 @@ class Event(msgspec.Struct, eq=False, gc=False):
         if data is from_message:
             data = self._data = {"message": (self.raw or b"").decode("utf-8", "replace")}
         elif data is from_json:
-            data = self._data = _decode(self.encoded or b"{}")
+            data = self._data = _decode_lazily(self.encoded or b"{}")
         return data
 
     def __getitem__(self, field: Any) -> Any:

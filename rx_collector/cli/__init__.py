@@ -13,6 +13,8 @@ from rx_collector.cli.explain import explain
 from rx_collector.cli.graph import graph
 from rx_collector.cli.init import init
 from rx_collector.cli.mistakes import show_mistakes
+from rx_collector.cli.record import record
+from rx_collector.cli.replay import replay
 from rx_collector.cli.run import run
 from rx_collector.cli.test import test
 from rx_collector.cli.validate import validate
@@ -32,11 +34,13 @@ def cli() -> None:
     rx-collector validate FILE   find every mistake in a file
     rx-collector test FILE       run the tests in a file; starts no program
     rx-collector graph FILE      draw a file as Mermaid, DOT or SVG
+    rx-collector record FILE     run a pipeline, and write what its programs print, with when, to a file
+    rx-collector replay          play such a file through pipelines, the same every time, at any speed
     rx-collector list            what a pipeline can be made of
     """
 
 
-for command in (init, run, validate, test, explain, graph, list_, describe, schema):
+for command in (init, run, validate, test, explain, graph, record, replay, list_, describe, schema):
     cli.add_command(command)
 
 

@@ -57,7 +57,7 @@ def _operators(steps: list[Step], indent: str = "    ", lines: bool = True) -> I
     for row in rows_of(steps):
         step = steps[row.start]
         if isinstance(step.operator, Stage):
-            for line in _segment(steps[row.start : row.stop], lines and row.start == 0):
+            for line in _segment(steps[row.start : row.stop], lines and row.start == 0, row.stop == len(steps)):
                 yield indent + line
         elif isinstance(step.operator, Python):
             yield f"{indent}{step}: an operator of your own, event by event"
@@ -68,9 +68,9 @@ def _operators(steps: list[Step], indent: str = "    ", lines: bool = True) -> I
             yield f"{indent}{step}: keeps events between batches"
 
 
-def _segment(row: list[Step], lines: bool) -> Iterator[str]:
+def _segment(row: list[Step], lines: bool, last: bool) -> Iterator[str]:
     yield f"segment of {len(row)} fused stage{'s' if len(row) > 1 else ''}:"
-    for line in compile_segment(row, "lines" if lines else "events").source.splitlines():
+    for line in compile_segment(row, "lines" if lines else "events", to_bytes=last).source.splitlines():
         yield f"    {line}"
 
 

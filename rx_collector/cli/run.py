@@ -27,7 +27,7 @@ from rx_collector.units import parse_count, parse_duration
 if TYPE_CHECKING:
     from loguru import Message
 
-__all__ = ["DURATION", "run", "stop_on_signals"]
+__all__ = ["COUNT", "DURATION", "carry_out", "run", "stop_on_signals"]
 
 
 class _Duration(click.ParamType):  # type: ignore[type-arg,unused-ignore]
@@ -53,14 +53,15 @@ class _Count(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return count
 
 
-#: A duration on the command line.
+#: A duration, and a count of at least one, on the command line.
 DURATION = _Duration()
+COUNT = _Count()
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--duration", type=DURATION, help="Stop after this long (10s, 5m).")
-@click.option("--max-events", type=_Count(), help="Stop when so many events have reached the sinks.")
+@click.option("--max-events", type=COUNT, help="Stop when so many events have reached the sinks.")
 @click.option("--report", type=click.Path(dir_okay=False), help="Write the balance sheet as JSON to this file.")
 @click.option(
     "--drain", type=DURATION, default="30s", show_default=True, help="How long the sinks may take at the end."
@@ -89,13 +90,42 @@ def run(
     project = load_all(files)
     if report is not None:
         check_writable(report, "--report")
-    collector = Collector(project)
+    return carry_out(
+        Collector(project),
+        duration,
+        max_events,
+        drain=drain,
+        report=report,
+        quiet=quiet,
+        verbose=verbose,
+        files=files,
+        changes=changes,
+    )
+
+
+def carry_out(
+    collector: Collector,
+    duration: float | None = None,
+    max_events: int | None = None,
+    *,
+    drain: float,
+    report: str | None,
+    quiet: bool,
+    verbose: bool,
+    files: tuple[str, ...] | None = None,
+    changes: Watch | None = None,
+) -> int:
+    """Let a collector run to its end as the options say, with progress, log and balance sheet. Gives the exit code.
+
+    With `files` SIGHUP loads them again, and so does what `changes` tells of.
+    """
+    project = collector.project
     stderr = StandardError()
     progress = None
     if not quiet and sys.stderr.isatty() and not _shows_on_terminal(project):
         progress = Progress(collector, stderr.write)
     write = progress.write if progress is not None else stderr.write
-    loaded = Files(files, project, write)
+    loaded = Files(files or (), project, write)
     log_to_stderr(loaded.redact, "DEBUG" if verbose else "WARNING" if quiet else "INFO", write)
 
     def show(progress: Progress) -> None:
@@ -105,7 +135,7 @@ def run(
             progress.show()
 
     # To the very end: a signal that comes late must not keep the report or the balance sheet from being written.
-    with stop_on_signals(collector, loaded.load):
+    with stop_on_signals(collector, loaded.load if files is not None else None):
         try:
             try:
                 with nullcontext() if changes is None else Watching(changes, loaded, collector):

@@ -7,12 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rx_collector.config.options import TEXT, ListOf, MappingOf, option
-from rx_collector.expressions.option import LITERAL_EXPRESSION, Evaluation
+from rx_collector.event import Event, Origin
+from rx_collector.expressions import Expression
+from rx_collector.expressions.option import LITERAL_EXPRESSION, Evaluation, fields_read
 from rx_collector.stream.code import with_fields
+from rx_collector.stream.edits import Edit, kept, token
 from rx_collector.stream.operator import Stage, operator
 
 if TYPE_CHECKING:
     from rx_collector.stream.code import SegmentCode
+
+_NOTHING = Event({}, None, Origin("", "", 0, None, 0), 0)  # for expressions that read nothing of an event
 
 __all__ = ["Drop", "Keep", "Rename", "Set", "emit_conversion"]
 
@@ -30,7 +35,16 @@ class Set(Stage):
 
     fields: Mapping[str, Evaluation] = option(MappingOf(LITERAL_EXPRESSION, least=1), "The fields and their values.")
 
+    def edits(self) -> Sequence[Edit] | None:
+        return [Edit("set", name) for name in self.fields]
+
+    def edits_read(self) -> frozenset[str] | None:
+        return fields_read(*self.fields.values())
+
     def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
+        if code.splices:
+            code.pend([_set_to(name, evaluation, code) for name, evaluation in self.fields.items()])
+            return
         values = []
         for evaluation in self.fields.values():
             source = code.value(evaluation)
@@ -47,6 +61,20 @@ class Set(Stage):
             code.write(f"data[{name!r}] = {source}")
 
 
+def _set_to(name: str, evaluation: Evaluation, code: SegmentCode) -> Edit:
+    """Give the edit that sets a field, and write what finds its value now, where it may fail."""
+    if isinstance(evaluation, Expression) and evaluation.constant:
+        try:
+            value = evaluation(_NOTHING)
+        except Exception:
+            value = code  # it fails for every event, and is written so that it does
+        if token(value) is not None:
+            return Edit("set", name, value=value)
+    variable = code.temporary()
+    code.write(f"{variable} = {code.value(evaluation)}")
+    return Edit("set", name, variable=variable)
+
+
 @operator("rename", summary="Rename fields.", example="rename: {filename: path}")
 @dataclass(frozen=True)
 class Rename(Stage):
@@ -57,7 +85,13 @@ class Rename(Stage):
 
     fields: Mapping[str, str] = option(MappingOf(TEXT, least=1), "Old names and their new ones.")
 
+    def edits(self) -> Sequence[Edit] | None:
+        return [Edit("rename", old, new) for old, new in self.fields.items()]
+
     def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
+        if code.splices:
+            code.pend(self.edits() or ())
+            return
         code.own()
         if len(self.fields) == 1:
             ((old, new),) = self.fields.items()
@@ -78,7 +112,13 @@ class Drop(Stage):
 
     fields: Sequence[str] = option(ListOf(TEXT, single=True, least=1), "The fields to remove.", example="[ppid]")
 
+    def edits(self) -> Sequence[Edit] | None:
+        return [Edit("drop", name) for name in dict.fromkeys(self.fields)]
+
     def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
+        if code.splices:
+            code.pend(self.edits() or ())
+            return
         code.own()
         for name in self.fields:
             code.write(f"data.pop({name!r}, None)")
@@ -93,7 +133,13 @@ class Keep(Stage):
 
     fields: Sequence[str] = option(ListOf(TEXT, single=True, least=1), "The fields to keep.", example="[pid, comm]")
 
+    def edits(self) -> Sequence[Edit] | None:
+        return [Edit("keep", fields=tuple(dict.fromkeys(self.fields)))]
+
     def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
+        if code.splices:
+            code.pend(self.edits() or ())
+            return
         code.data()
         names = code.bind(tuple(self.fields), "names")
         code.assign(f"{code.bind(_kept, 'kept')}(data, {names})", is_dict=True, owned=True)
@@ -123,5 +169,4 @@ def emit_conversion(
 
 
 def _kept(data: Any, names: tuple[str, ...]) -> dict[str, Any]:
-    with_fields(data)
-    return {name: data[name] for name in names if name in data}
+    return kept(with_fields(data), names)

@@ -30,7 +30,7 @@ from rx_collector.errors import ParseError
 from rx_collector.event import Event
 from rx_collector.parsers import FORMATS, Format
 from rx_collector.parsers.json_lines import Json, decode, decode_slowly, field_decoder
-from rx_collector.stream.code import reads
+from rx_collector.stream.edits import plan
 from rx_collector.stream.operator import Stage, operator
 
 if TYPE_CHECKING:
@@ -218,22 +218,19 @@ class Parse(Stage):
         """The line is JSON: what the filters behind read is decoded ahead of the rest, the rest only if it is needed."""
         wrong = code.bind((msgspec.DecodeError, RecursionError), "not_json")
         slowly = code.bind(decode_slowly, "decode_slowly")
-        ahead = []
-        for stage in following:
-            if stage.needs() is None:
-                break
-            ahead.append(stage)
-        fields = reads(ahead)
-        if self.time is None and fields:
-            decode_fields, attributes = field_decoder(fields)
+        planned = plan(following, () if self.time is None else (self.time.field,), to_bytes=code.to_bytes)
+        if fields := planned.reads | planned.pieces | planned.absent:
+            decode_fields, attributes = field_decoder(planned.reads, planned.pieces, planned.absent)
             function = code.bind(decode_fields, "decode_fields")
             code.write("try:")
             code.write(f"    peek = {function}(raw)")
             code.write(f"except {wrong} as error:")
             code.write(f"    peek = {function}({code.bind(msgspec.json.encode, 'encode')}({slowly}(raw, error)))")
             code.peek = {field: f"peek.{attribute}" for field, attribute in attributes.items()}
+            code.read_ahead, code.splices = planned.reads, planned.edits
             code.names["decode"] = _decode_any
             code.payload, code.encoded = "json", True
+            assert code.peek.keys() == fields
         else:
             code.write("try:")
             code.write(f"    data = {code.bind(decode, 'decode')}(raw)")
@@ -297,13 +294,14 @@ class Parse(Stage):
         code.nested += 1
 
     def _emit_time(self, code: SegmentCode, time: TimeOf) -> None:
-        code.data()
+        if code.peek is None:
+            code.data()
         read, offset = time_reader(time.unit, time.clock, format=time.format, zone=zone_named(time.zone))
         if offset is not None:
             measured = code.temporary()
             code.prologue.append(f"{measured} = {code.bind(offset, 'clock_offset')}()")
         observed = "origin.observed_ns" if code.envelope == "lines" else "event.origin.observed_ns"
-        arguments = f"data.get({time.field!r}), {measured if offset is not None else '0'}, {observed}"
+        arguments = f"{code.field(time.field)}, {measured if offset is not None else '0'}, {observed}"
         code.write(f"time_ns = {code.bind(read, 'time_of')}({arguments})")
         code.write(f"if time_ns is None: {code.counter('time_unusable')} += 1")
         code.has_time, code.has_event = True, False

@@ -47,15 +47,22 @@ def decode_slowly(raw: bytes | str, error: Exception) -> dict[str, Any]:
     raise ParseError(f"not JSON: {message[0].lower()}{message[1:]}") from None
 
 
-def field_decoder(fields: Iterable[str]) -> tuple[Any, dict[str, str]]:
+def field_decoder(
+    fields: Iterable[str], pieces: Iterable[str] = (), others: Iterable[str] = ()
+) -> tuple[Any, dict[str, str]]:
     """Make a decoder of some top-level fields alone, and name the attribute of its result for each.
 
-    It refuses what `decode` refuses, but for numbers out of range in other fields; a missing field is None.
+    A missing one of `fields` is None. Of `pieces` it gives the bytes of the value (msgspec.Raw), and of `others` only
+    whether they are there counts; both are msgspec.UNSET where they are missing. It refuses what `decode` refuses, but for
+    numbers out of range in other fields.
     """
-    attributes = {field: f"f{index}" for index, field in enumerate(sorted(fields))}
+    wanted: dict[str, tuple[Any, Any]] = dict.fromkeys(others, (Any, msgspec.UNSET))
+    wanted |= dict.fromkeys(pieces, (msgspec.Raw, msgspec.UNSET))
+    wanted |= dict.fromkeys(fields, (Any, None))
+    attributes = {field: f"f{index}" for index, field in enumerate(sorted(wanted))}
     record = msgspec.defstruct(
         "Fields",
-        [(attribute, Any, None) for attribute in attributes.values()],
+        [(attribute, *wanted[field]) for field, attribute in attributes.items()],
         rename={attribute: field for field, attribute in attributes.items()},
         gc=False,
     )

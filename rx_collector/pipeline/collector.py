@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 
 from loguru import logger
+from reactivex.abc import SchedulerBase
 
+from rx_collector.clock import Look
 from rx_collector.errors import OutputError
 from rx_collector.ledger import Ledger, Report
+from rx_collector.pipeline.generation import Generation
 from rx_collector.pipeline.network import Network
-from rx_collector.pipeline.parts import Limit
+from rx_collector.pipeline.parts import Limit, with_operators
 from rx_collector.pipeline.project import Project
 from rx_collector.pipeline.reload import Reloader
+from rx_collector.pipeline.spec import PipelineSpec
+from rx_collector.runners.feed import Feed
+from rx_collector.runners.source import RunnerConnection, RunnerSource
+from rx_collector.runners.spec import RunnerSpec
+from rx_collector.stream.eventstream import EventStream, new_run
+from rx_collector.stream.flow import BatchObserver, Context
 from rx_collector.units import format_duration, parse_duration
 from rx_collector.waker import Waker
 
@@ -29,15 +39,21 @@ class Collector:
     `run` blocks; `stop` and `abort` are safe from any thread and from signal handlers, and do not block.
     """
 
+    #: The clock of the operators, and how clocks stand to each other, where these are not this machine's.
+    _scheduler: SchedulerBase | None = None
+    _look: Callable[[], Look] | None = None
+
     def __init__(self, project: Project) -> None:
         self.started = time.monotonic()
         self._news = Waker()
+        self._run = new_run()
         self._network = Network(project, self._news)
+        me = weakref.proxy(self)  # one that is never run is gone, with its descriptors, when nobody has it any more
         self._reloader = Reloader(
             self._network,
             self._news,
-            ending=lambda: self._stopping or self._draining or self._ended,
-            aborted=lambda: self._aborted,
+            ending=lambda: me._stopping or me._draining or me._ended,
+            aborted=lambda: me._aborted,
         )
         self._stopping = False
         self._aborted = False
@@ -56,6 +72,18 @@ class Collector:
     def ledger(self) -> Ledger:
         """The counts of the run."""
         return self._network.ledger
+
+    @property
+    def _pipelines(self) -> Mapping[str, Generation]:
+        return self._network.pipelines
+
+    @property
+    def _readers(self) -> Mapping[str, RunnerConnection]:
+        return self._network.readers
+
+    @property
+    def _feeds(self) -> Mapping[str, Feed]:
+        return self._network.feeds
 
     def stop(self, reason: str = "") -> None:
         """Ask the runners to end; what they have printed is still delivered. `reason` is logged."""
@@ -119,11 +147,22 @@ class Collector:
             self._news.close()
 
     def _assemble(self, limit: Limit | None) -> None:
+        self._network.begin(self._run, self._scheduler, self._look, self._with_operators, self._start_runner)
         self._network.build(limit)
+
+    def _with_operators(self, stream: EventStream, spec: PipelineSpec) -> EventStream:
+        return with_operators(stream, spec.operators)
 
     def _start(self) -> None:
         with self._network.lock:
             self._network.start(self.project.runners)
+
+    def _start_runner(
+        self, name: str, spec: RunnerSpec, observer: BatchObserver, context: Context, lifecycle: BatchObserver | None
+    ) -> RunnerConnection:
+        before = self.ledger.runner(name).starts
+        source = RunnerSource(name, spec, feed=self._feeds.get(name), lifecycle=lifecycle, before=before)
+        return source.connect(observer, context)
 
     # While it runs
 
@@ -230,11 +269,15 @@ class Collector:
             branch.consumer.on_completed()
             branch.consumer.thread.join(_AT_ONCE)
 
+    def _sources_ended(self) -> list[str]:
+        """Let go of what is needed until the last runner has ended; give what was wrong with it, in words."""
+        return []
+
     def _finish(self) -> Report:
         network = self._network
         for reader in network.readers.values():
             reader.wait(_AT_ONCE)
-        errors = [self._cut] if self._cut else []
+        errors = [*([self._cut] if self._cut else []), *self._sources_ended()]
         for name, runner in self.ledger.runners.items():
             if runner.missed is not None:
                 errors.append(f"{name} {runner.missed}")

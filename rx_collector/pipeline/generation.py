@@ -12,7 +12,7 @@ from rx_collector.errors import RxCollectorError
 from rx_collector.event import Event
 from rx_collector.ledger import Node
 from rx_collector.pipeline.compare import same_branch
-from rx_collector.pipeline.parts import DeadLetter, Hub, Inlet, Limit, Merge, OpenBranch, Sender, Tap, with_operators
+from rx_collector.pipeline.parts import DeadLetter, Hub, Inlet, Limit, Merge, OpenBranch, Sender, Tap
 from rx_collector.pipeline.project import branch_of
 from rx_collector.pipeline.spec import Branch, PipelineSpec
 from rx_collector.sinks.stdin import Stdin
@@ -32,7 +32,13 @@ class Generation:
     """
 
     def __init__(
-        self, name: str, spec: PipelineSpec, context: Context, hubs: Mapping[str, Hub], news: Callable[[], None]
+        self,
+        name: str,
+        spec: PipelineSpec,
+        context: Context,
+        hubs: Mapping[str, Hub],
+        news: Callable[[], None],
+        operators: Callable[[EventStream, PipelineSpec], EventStream],
     ) -> None:
         self.name = name
         self.spec = spec
@@ -46,12 +52,14 @@ class Generation:
         self.over = False
         self.ended = threading.Event()
         self._connection: Connection | None = None
+        self._operators = operators
         self._hubs = hubs
         self._news = news
         self._sender = Sender(hubs[name])
         self._ways = {branch_of(name, way): Sender(hubs[branch_of(name, way)]) for way in spec.branches}
         self._lock = threading.Lock()
         self.context = replace(context, reject=self.reject, outlets=self._ways, read=self._read, connections=[])
+        self._of_sinks = replace(self.context, scheduler=None)  # they go by this machine's clock, whatever operators do
         self.context.pipeline.sources = list(spec.sources)
 
     # Making it
@@ -89,7 +97,7 @@ class Generation:
             nodes = ledger.sink(branch.name, names)
             name = nodes[1].name.partition(" ")[2]
             try:
-                self.branches.append(OpenBranch(bind(branch), nodes, name, self.context, self._news))
+                self.branches.append(OpenBranch(bind(branch), nodes, name, self._of_sinks, self._news))
             except RxCollectorError:
                 for later, one in kept.items():
                     if later > index:
@@ -114,7 +122,7 @@ class Generation:
     def connect(self, limit: Limit | None) -> None:
         """Put the operators together. What goes wrong is in `error`."""
         hubs = [self._hubs[source] for source in self.spec.sources]
-        stream = with_operators(EventStream(Merge(self.name, hubs, self._enter)), self.spec.operators)
+        stream = self._operators(EventStream(Merge(self.name, hubs, self._enter)), self.spec)
         before = self if limit is None else limit.before(self, self.context)
         self._connection = stream.connect(before, self.context)
 

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from loguru import logger
+from reactivex.abc import SchedulerBase
 
+from rx_collector.clock import Look
 from rx_collector.errors import RxCollectorError
 from rx_collector.event import Event
 from rx_collector.ledger import Ledger, PipelineLedger
@@ -15,13 +17,13 @@ from rx_collector.pipeline.compare import names, used
 from rx_collector.pipeline.generation import Generation
 from rx_collector.pipeline.parts import Hub, Limit, OpenBranch
 from rx_collector.pipeline.project import Project, branch_of, lifecycle_of
-from rx_collector.pipeline.spec import Branch
+from rx_collector.pipeline.spec import Branch, PipelineSpec
 from rx_collector.runners.feed import Feed
-from rx_collector.runners.reader import Reader
-from rx_collector.runners.source import RunnerSource, Unstarted
+from rx_collector.runners.source import RunnerConnection
+from rx_collector.runners.spec import RunnerSpec
 from rx_collector.sinks.stdin import Stdin
-from rx_collector.stream.eventstream import new_run
-from rx_collector.stream.flow import Batch, Context, Timers
+from rx_collector.stream.eventstream import EventStream
+from rx_collector.stream.flow import Batch, BatchObserver, Context, Timers
 from rx_collector.waker import Waker
 
 __all__ = ["Network"]
@@ -45,14 +47,28 @@ class Network:
         self.generations: list[Generation] = []  # all that there were
         self.branches: list[OpenBranch] = []  # all that there were, with dead letters
         self.feeds: dict[str, Feed] = {}  # of the runners that a sink writes to
-        self.readers: dict[str, Reader | Unstarted] = {}  # of the runners that were started
+        self.readers: dict[str, RunnerConnection] = {}  # of the runners that were started
         self.unwanted: set[str] = set()  # runners that were stopped because nobody took what they print
         self._news = news
         self._timers: dict[str, Timers] = {}
-        self._run = new_run()
-        self._base = Context(self.ledger, PipelineLedger(""), self._run)
 
     # Putting it together
+
+    def begin(
+        self,
+        run: str,
+        scheduler: SchedulerBase | None,
+        look: Callable[[], Look] | None,
+        operators: Callable[[EventStream, PipelineSpec], EventStream],
+        connect: Callable[[str, RunnerSpec, BatchObserver, Context, BatchObserver | None], RunnerConnection],
+    ) -> None:
+        """Say of which run it is, and by which clocks it goes where these are not this machine's.
+
+        `operators` puts those of a pipeline behind a stream, `connect` starts a runner.
+        """
+        self._base = Context(self.ledger, PipelineLedger(""), run, scheduler=scheduler, look=look)
+        self._operators = operators
+        self._start_runner = connect
 
     def build(self, limit: Limit | None) -> None:
         """Put everything together but the runners. Raises OutputError when a sink cannot be opened."""
@@ -83,7 +99,7 @@ class Network:
         ledger = PipelineLedger(name, before.generations if before is not None else ())
         timers = self._timers.setdefault(name, Timers(name))
         context = replace(self._base, pipeline=ledger, timers=timers)
-        return Generation(name, spec, context, self.hubs, self._news.set)
+        return Generation(name, spec, context, self.hubs, self._news.set, self._operators)
 
     def open(self, generation: Generation, old: Generation | None, bind: Callable[[Branch], Branch]) -> None:
         """Open the sinks of a generation, but for those that it takes over from an old one. Raises OutputError.
@@ -126,10 +142,9 @@ class Network:
                 told.on_completed()
                 continue
             spec = self.project.runners[name]
-            before = self.ledger.runner(name).starts
-            source = RunnerSource(name, spec, feed=self.feeds.get(name), lifecycle=told, before=before)
-            context = replace(self._base, reject=self._reject_of(name), connections=[])
-            self.readers = {**self.readers, name: source.connect(_Watched(hub, self._news), context)}
+            context = replace(self._base, scheduler=None, look=None, reject=self._reject_of(name), connections=[])
+            started = self._start_runner(name, spec, _Watched(hub, self._news), context, told)
+            self.readers = {**self.readers, name: started}
 
     def _reject_of(self, runner: str) -> Callable[[Event], None]:
         """Give what takes the records of what a runner prints and is no line: it goes to all who read it then."""

@@ -86,6 +86,53 @@ class Project:
 
         return Collector(self).run(duration=duration, max_events=max_events, drain=drain)
 
+    def record(
+        self,
+        recording: str | os.PathLike[str],
+        *,
+        duration: float | str | None = None,
+        max_events: int | None = None,
+        drain: float | str = "30s",
+    ) -> Report:
+        """Run it as `run` does, and write what its runners give, with when, to a file that is not there yet.
+
+        A recording that cannot be written to its end is an error in the report. Raises OutputError when it, or a sink,
+        cannot be opened.
+        """
+        from rx_collector.pipeline.record import RecordingCollector
+
+        return RecordingCollector(self, recording).run(duration=duration, max_events=max_events, drain=drain)
+
+    def replay(
+        self, recording: str | os.PathLike[str], *, speed: float | None = None, drain: float | str = "30s"
+    ) -> Report:
+        """Play a recording through its pipelines into its sinks; start no runner. Gives the balance sheet. Blocks.
+
+        The time of operators is that of the recording, so the same bytes come out every time, at any `speed`: 1.0 is that
+        of the run, 10.0 ten times as fast, None as fast as the sinks take it. No sink loses anything: each has the
+        strategy ``block``. `drain` is how long events may take to reach their sinks after the last record.
+
+        Raises ConfigError for what is no recording, or one with none of these runners; OutputError when a sink cannot be
+        opened.
+
+        >>> import pathlib, tempfile
+        >>> text = '''
+        ... runners: {numbers: {command: [seq, "3"]}}
+        ... pipelines: {all: {from: numbers, sinks: [{file: out.ndjson, backpressure: drop_oldest}]}}
+        ... '''
+        >>> with tempfile.TemporaryDirectory() as directory:
+        ...     file, output = pathlib.Path(directory, "numbers.yaml"), pathlib.Path(directory, "out.ndjson")
+        ...     _ = file.write_text(text)
+        ...     _ = load(file).record(f"{directory}/a.recording")
+        ...     _ = load(file).replay(f"{directory}/a.recording", speed=50)
+        ...     output.read_text().split()
+        ['{"message":"1"}', '{"message":"2"}', '{"message":"3"}', '{"message":"1"}', '{"message":"2"}', '{"message":"3"}']
+        """
+        from rx_collector.pipeline.recording import Recording
+        from rx_collector.pipeline.replay import ReplayCollector
+
+        return ReplayCollector(self, Recording(recording), speed=speed).run(drain=drain)
+
     def test(self) -> tuple[Verdict, ...]:
         """Run the tests of the file, in virtual time, and say of each what came of it.
 

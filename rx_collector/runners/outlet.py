@@ -4,21 +4,38 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from rx_collector.event import Event, Lines, Origin, rejected
 from rx_collector.ledger import RunnerLedger
 from rx_collector.runners.framing import Refused, Row, repair
 from rx_collector.stream.flow import BatchObserver, Context
 
-__all__ = ["Outlet"]
+__all__ = ["Outlet", "Tap"]
+
+
+class Tap(Protocol):
+    """Is told of all that a runner's children give, before anybody else is. Called from the reader's thread.
+
+    `now` gives the time, in nanoseconds since 1970, at which it was told last: the one at which that was observed.
+    """
+
+    def now(self) -> int: ...
+
+    def lines(self, rows: list[Row], first: int, incarnation: int, pid: int) -> None: ...
+
+    def stderr(self, rows: list[Row], incarnation: int, pid: int) -> None: ...
+
+    def lifecycle(self, what: str, incarnation: int, pid: int | None, facts: dict[str, Any]) -> None: ...
+
+    def end(self, error: Exception | None) -> None: ...
 
 
 class Outlet:
     """Sends what one subscription to a runner has observed. All calls but `close` come from the reader's thread.
 
     `apart` receives the lifecycle events beside those in the stream (None: nobody asked for them). `now` gives the time
-    that is observed, in nanoseconds since 1970.
+    that is observed, in nanoseconds since 1970; a `tap` that is told of everything gives it itself.
     """
 
     def __init__(
@@ -30,6 +47,7 @@ class Outlet:
         in_stream: bool,
         apart: BatchObserver | None,
         now: Callable[[], int] = time.time_ns,
+        tap: Tap | None = None,
     ) -> None:
         self.counts: RunnerLedger = context.ledger.runner(name)
         self.closed = False
@@ -38,7 +56,8 @@ class Outlet:
         self._apart = apart
         self._in_stream = in_stream
         self._context = context
-        self._now = now
+        self._now = now if tap is None else tap.now
+        self._tap = tap
         self.lock = context.ledger.lock
         self._stderr_line = 0
         self._lifecycle_line = 0
@@ -55,6 +74,8 @@ class Outlet:
 
         Gives the number of the last line.
         """
+        if self._tap is not None and rows:
+            self._tap.lines(rows, number + 1, incarnation, pid)
         origin = self._origin(incarnation, pid)
         for row in rows:
             if number < skip:
@@ -120,6 +141,8 @@ class Outlet:
 
     def stderr(self, rows: list[Row], incarnation: int, pid: int) -> None:
         """Send rows of lines of standard error as events."""
+        if self._tap is not None:
+            self._tap.stderr(rows, incarnation, pid)
         origin = self._origin(incarnation, pid, "stderr")
         for row in rows:
             if isinstance(row, Refused):
@@ -143,6 +166,8 @@ class Outlet:
 
     def lifecycle(self, what: str, incarnation: int, pid: int | None, **facts: Any) -> None:
         """Send a lifecycle event, to whom asked for it."""
+        if self._tap is not None:
+            self._tap.lifecycle(what, incarnation, pid, facts)
         if self.closed or (self._apart is None and not self._in_stream):
             return
         self._lifecycle_line += 1
@@ -161,6 +186,8 @@ class Outlet:
 
     def end(self, error: Exception | None) -> None:
         """Send the end of the stream."""
+        if self._tap is not None:
+            self._tap.end(error)
         if error is not None:
             with self.lock:
                 self.counts.error = str(error)

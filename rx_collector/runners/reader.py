@@ -13,7 +13,7 @@ from rx_collector.runners.child import Child
 from rx_collector.runners.feed import Feed
 from rx_collector.runners.incarnation import Incarnation
 from rx_collector.runners.loss import LossFinder
-from rx_collector.runners.outlet import Outlet
+from rx_collector.runners.outlet import Outlet, Tap
 from rx_collector.runners.restart import GaveUp, RestartPolicy
 from rx_collector.runners.schedule import Schedule
 from rx_collector.runners.spec import RunnerSpec
@@ -37,11 +37,12 @@ class Reader(Connection):
         lifecycle: BatchObserver | None = None,
         feed: Feed | None = None,
         before: int = 0,
+        tap: Tap | None = None,
     ) -> None:
         """Make it; `before` incarnations of this runner, described otherwise, have been in this run already."""
         self._name = name
         self._spec = spec
-        self._outlet = Outlet(name, observer, context, in_stream=spec.lifecycle, apart=lifecycle)
+        self._outlet = Outlet(name, observer, context, in_stream=spec.lifecycle, apart=lifecycle, tap=tap)
         self._feed = feed
         self._loss = LossFinder(spec)
         # `stop` may be called by a signal handler that interrupts `stop`, so there is no lock about these two: who stops

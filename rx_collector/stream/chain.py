@@ -42,7 +42,8 @@ def attach(
             else:
                 here = slice(row.start, row.stop)
                 shared = None if compiled is None else (compiled, row.start)
-                head = SegmentObserver(steps[here], nodes[here], head, context, shared)
+                to_bytes = compiled is None and row.stop == len(steps)  # then a sink is next, most probably
+                head = SegmentObserver(steps[here], nodes[here], head, context, shared, to_bytes=to_bytes)
     except RxCollectorError as error:
         head.on_error(error)
         return None

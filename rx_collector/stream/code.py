@@ -7,6 +7,7 @@ never decoded, and no `Event` is made for one that is filtered out. These are th
     raw        the line (segments that begin at a runner)
     line       its number
     origin     the batch's Origin
+    text       the line as it was edited, when the loop splices
     event      the Event, when there is one
     data       the payload, once somebody asked for it
     time_ns    set when a stage found the time of the event
@@ -14,26 +15,47 @@ never decoded, and no `Event` is made for one that is filtered out. These are th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from rx_collector.event import Event, from_json, from_message
 from rx_collector.expressions import Expression
 from rx_collector.expressions.keys import hashable
 from rx_collector.expressions.option import Evaluation
+from rx_collector.stream.edits import Edit, write_dict_edits, write_splice
 
 if TYPE_CHECKING:
     from rx_collector.stream.operator import Stage
 
-__all__ = ["Kept", "SegmentCode"]
+__all__ = ["UNSPLICED", "Kept", "SegmentCode", "State"]
 
 #: What the stages of one stream keep from event to event, by the stage and which of its things it is.
 Kept: TypeAlias = dict[tuple[int, int], Any]
+#: Where a stage begins: what the envelope and the payload are read from, whether the line still says what the payload
+#: does, and the edits that are pending.
+State: TypeAlias = tuple[str, str, bool, tuple[Edit, ...]]
+#: What the loop counts of lines that had to be decoded for an edit.
+UNSPLICED: Final = "unspliced"
 
 _INDENT = "    "
 #: The local variables of the loop, beside temporaries and counters.
 _LOCALS = frozenset(
-    ["batch", "fail", "out", "emit", "seen", "raw", "line", "origin", "event", "data", "peek", "time_ns", "error"]
+    [
+        "batch",
+        "fail",
+        "out",
+        "emit",
+        "seen",
+        "raw",
+        "text",
+        "line",
+        "origin",
+        "event",
+        "data",
+        "peek",
+        "time_ns",
+        "error",
+    ]
 )
 _META_OF_LINES = {
     "line": "line",
@@ -72,11 +94,17 @@ class SegmentCode:
     #: The local variable that holds the payload, for expressions.
     this = "data"
 
-    def __init__(self, source: Literal["lines", "events"], kept: Kept | None = None) -> None:
+    def __init__(self, source: Literal["lines", "events"], kept: Kept | None = None, *, to_bytes: bool = False) -> None:
+        self.to_bytes = to_bytes  # what comes behind the loop writes bytes, so lines may be edited as such
+        self.splices = False  # ... and they are: the edits are pending to the end of the loop
+        self.pending: list[Edit] = []
+        self.read_ahead: frozenset[str] = (
+            frozenset()
+        )  # the fields in `peek` that were decoded, others are in their bytes
         self._kept: Kept = {} if kept is None else kept
         self.makers: dict[str, tuple[tuple[int, int], Callable[[], Any]]] = {}  # of what is kept, by global
         self.names: dict[str, Any] = {"Event": Event, "from_message": from_message, "from_json": from_json}
-        self.states: list[tuple[str, str, bool]] = []  # what held true where each stage begins, for its dead letters
+        self.states: list[State] = []  # what held true where each stage begins, for its dead letters
         self.lines: list[tuple[str, int]] = []  # with the index of the stage that wrote them
         self.stage = -1
         self.counters: list[tuple[str, int, str]] = []  # variable, stage, what it counts
@@ -103,7 +131,7 @@ class SegmentCode:
     def begin(self, stage: int) -> None:
         """Begin the next stage."""
         self.stage = stage
-        self.states.append((self.envelope, self.payload, self.pristine))
+        self.states.append((self.envelope, self.payload, self.pristine, tuple(self.pending)))
 
     def write(self, text: str) -> None:
         """Add a line, indented for where we are."""
@@ -182,6 +210,8 @@ class SegmentCode:
             self.write(f"data = {self.bind(self.names['decode'], 'decode')}(raw)")
             self.owned = True
             self.peek = None
+            write_dict_edits(self, self.pending)
+            self.pending = []
         elif self.payload == "event":
             self.write("data = event._data")
             self.write("if data.__class__ is not dict: data = event.data")
@@ -272,6 +302,11 @@ class SegmentCode:
         else:
             self.has_event = self.payload == "event"
 
+    def pend(self, edits: Sequence[Edit]) -> None:
+        """Note what is to be changed in the line at the end of the loop (where it `splices`)."""
+        self.pending += edits
+        self.pristine = self.encoded = self.is_line = self.has_event = False
+
     def take_event(self, source: str) -> None:
         """Replace the whole event by another."""
         self.write(f"event = {source}")
@@ -282,13 +317,29 @@ class SegmentCode:
 
     def finish(self) -> None:
         """Write the end of the loop's body: what passed is collected, and what fails in it is accounted for."""
-        self.write("emit(event)" if self.has_event else f"emit({self.event_source()})")
+        if self.pending and self.peek is not None:
+            self._finish_spliced(self.pending, self.peek)
+        else:
+            self.write("emit(event)" if self.has_event else f"emit({self.event_source()})")
         for _ in range(self.nested):
             self.dedent()
             self.write("except Exception as error:")
             self.write("    if fail(error, locals()):")
             self.write(f"        return out, {self.counts()}")
             self.dedent()
+
+    def _finish_spliced(self, edits: Sequence[Edit], peek: Mapping[str, str]) -> None:
+        """Write the end of a loop that edits lines; those of which it is not proven to be the same are decoded."""
+        time = ", time_ns" if self.has_time else ""
+        write_splice(self, edits, peek, self.read_ahead)
+        self.write("if text is not None:")
+        self.write(f"    emit(Event(from_json, None, origin, line, text{time}))")
+        self.write("else:")
+        self.indent()
+        self.write(f"{self.counter(UNSPLICED)} += 1")
+        self.data()
+        self.write(f"emit({self.event_source()})")
+        self.dedent()
 
     def counts(self) -> str:
         """Give the source of the tuple of all counters."""

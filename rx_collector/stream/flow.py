@@ -14,6 +14,7 @@ from typing import Protocol, runtime_checkable
 
 from reactivex.abc import DisposableBase, SchedulerBase
 
+from rx_collector.clock import Look
 from rx_collector.event import Event, Lines
 from rx_collector.ledger import Ledger, PipelineLedger
 from rx_collector.stream.timers import TimerScheduler
@@ -118,6 +119,8 @@ class Context:
     outlets: Mapping[str, BatchObserver] = field(default_factory=dict)
     #: Lets an observer read what else there is of that name, from the start on; None where there is nothing else.
     read: Callable[[str, BatchObserver], None] | None = None
+    #: Gives how the clocks stand to each other, in the place of this machine's; None: this machine's.
+    look: Callable[[], Look] | None = None
 
     def for_pipeline(self, name: str, reject: Callable[[Event], None]) -> Context:
         """Give the context of a pipeline of the same run."""

@@ -22,6 +22,7 @@ from rx_collector.stream.flow import BatchObserver, Context
 
 if TYPE_CHECKING:
     from rx_collector.stream.code import SegmentCode
+    from rx_collector.stream.edits import Edit
     from rx_collector.stream.eventstream import EventStream
 
 __all__ = ["OPERATORS", "BatchOperator", "Operator", "PlacedOperator", "Stage", "operator"]
@@ -89,6 +90,16 @@ class Stage(Operator):
     def needs(self) -> frozenset[str] | None:
         """Give the top-level fields it reads when that is all it does with the payload; None for anything more."""
         return None
+
+    def edits(self) -> Sequence[Edit] | None:
+        """Give how it changes top-level fields when that is all it does, and no more than it reads by `edits_read`; None
+        for anything else. In a loop that splices lines its `emit` hands them to `SegmentCode.pend` instead.
+        """
+        return None
+
+    def edits_read(self) -> frozenset[str] | None:
+        """Give the top-level fields that the values of its edits are made from; None when they need more than fields."""
+        return frozenset()
 
 
 @dataclass(frozen=True)

@@ -7,22 +7,26 @@ line number in that source tells which stage it was, so an event that goes well 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any, Literal, TypeAlias
 
 from loguru import logger
 
+from rx_collector.clock import looked_at
 from rx_collector.errors import ParseError
 from rx_collector.event import Event, Lines, Origin, rejected
 from rx_collector.ledger import Node
-from rx_collector.stream.code import Kept, SegmentCode
+from rx_collector.stream.code import UNSPLICED, Kept, SegmentCode, State
+from rx_collector.stream.edits import Edit, apply
 from rx_collector.stream.flow import Batch, BatchObserver, Context
 from rx_collector.stream.operator import Operator, Stage
 from rx_collector.stream.rejection import warn_once
 
 __all__ = ["Segment", "SegmentObserver", "Step", "compile_segment"]
 
+_MOST_UNSPLICED = 1000  # lines, before a loop that edits lines is judged by them
 _WARNINGS = {"time_unusable": "an event bears no usable time, the one at which it was read takes its place"}
 
 
@@ -51,7 +55,7 @@ class Segment:
         source: str,
         stage_of_line: Sequence[int],
         counters: Sequence[tuple[int, str]],
-        states: Sequence[tuple[str, str, bool]],
+        states: Sequence[State],
         code: SegmentCode,
     ) -> None:
         self.steps = tuple(steps)
@@ -81,6 +85,12 @@ class Segment:
             names[name] = kept[key]
         return self._loop(names)
 
+    def payload(self, values: dict[str, Any], payload: str, pending: Sequence[Edit]) -> Any:
+        """Give the payload as a stage got it, from the local variables of the loop."""
+        if pending:
+            return apply(pending, self._globals["decode"](values["raw"]), values)
+        return values["data"] if payload == "local" else values["event"].data
+
     def stage_of(self, error: BaseException) -> int:
         """Give the index of the stage in whose lines an error was raised."""
         code: CodeType = self.run.__code__  # that of the renewed loops, too
@@ -92,12 +102,15 @@ class Segment:
         return max(self._stage_of_line[traceback.tb_lineno - 1], 0)
 
 
-def compile_segment(steps: Sequence[Step], takes: Literal["lines", "events"], kept: Kept | None = None) -> Segment:
+def compile_segment(
+    steps: Sequence[Step], takes: Literal["lines", "events"], kept: Kept | None = None, *, to_bytes: bool = False
+) -> Segment:
     """Compile the stages of some steps into one loop over batches of lines or events.
 
-    `kept` holds what the stages keep from event to event; the loops of one subscription share it.
+    `kept` holds what the stages keep from event to event; the loops of one subscription share it. `to_bytes` says that
+    what comes behind wants bytes more than fields.
     """
-    code = SegmentCode(takes, kept)
+    code = SegmentCode(takes, kept, to_bytes=to_bytes)
     stages = [step.operator for step in steps]
     for index, (step, stage) in enumerate(zip(steps, stages, strict=True)):
         if not isinstance(stage, Stage):
@@ -145,8 +158,12 @@ class SegmentObserver:
         downstream: BatchObserver,
         context: Context,
         shared: tuple[dict[tuple[int, str], Segment], int] | None = None,
+        *,
+        to_bytes: bool = False,
     ) -> None:
         self._shared = shared
+        self._to_bytes = to_bytes
+        self._passed = self._unspliced = 0
         self._steps = steps
         self._nodes = nodes
         self._downstream = downstream
@@ -174,6 +191,9 @@ class SegmentObserver:
         self._unseen = 0
         out, counts = self._loops[takes](batch, self._fail)
         self._account(segment, len(batch), counts)
+        self._passed += len(out)
+        if self._unspliced > _MOST_UNSPLICED and self._unspliced * 2 > self._passed:
+            self._give_up_splicing()
         if isinstance(batch, Lines) and batch.repaired:
             _give_back_raw(out, batch.repaired)
         if isinstance(batch, Lines) and batch.broken:
@@ -192,11 +212,20 @@ class SegmentObserver:
         if self._failure is None:
             self._downstream.on_completed()
 
+    def _give_up_splicing(self) -> None:
+        """Use a loop that does not edit lines, now that most of them had to be decoded in spite of it."""
+        self._to_bytes = False
+        self._segments.pop("lines", None)
+        self._unspliced = 0
+
     def _compile(self, takes: Literal["lines", "events"]) -> Segment:
         compiled, row = self._shared if self._shared is not None else ({}, 0)
         segment = compiled.get((row, takes))
         if segment is None:
-            segment = compiled[row, takes] = compile_segment(self._steps, takes, self._kept)
+            look = self._context.look
+            with looked_at(look) if look is not None else nullcontext():
+                segment = compile_segment(self._steps, takes, self._kept, to_bytes=self._to_bytes)
+            compiled[row, takes] = segment
             self._loops[takes] = segment.run
         else:
             self._loops[takes] = segment.renewed(self._kept)
@@ -216,7 +245,9 @@ class SegmentObserver:
             if self._unseen:
                 nodes[0].dropped["stream failed"] += self._unseen
             for (stage, what), count in zip(segment.counters, counts, strict=True):
-                if count:
+                if count and what == UNSPLICED:
+                    self._unspliced += count
+                elif count:
                     node = nodes[stage]
                     if what == "filtered":
                         node.filtered += count
@@ -253,7 +284,7 @@ class SegmentObserver:
         assert isinstance(stage, Stage)
         self._rejected[index] += 1
         error.__traceback__ = None  # it holds this frame, and so the whole batch
-        record = _record(error, values, step, segment.states[index], batch)
+        record = _record(error, values, step, segment, index, batch)
         warn_once(record, self._nodes[index], self._context)
         if stage.on_error == "dead_letter":
             self._context.reject(record)
@@ -267,9 +298,9 @@ class SegmentObserver:
         return False
 
 
-def _record(error: Exception, values: dict[str, Any], step: Step, state: tuple[str, str, bool], batch: Batch) -> Event:
+def _record(error: Exception, values: dict[str, Any], step: Step, segment: Segment, index: int, batch: Batch) -> Event:
     """Make the dead letter of an event from the local variables of the loop: the event as the stage got it."""
-    envelope, payload, pristine = state
+    envelope, payload, pristine, pending = segment.states[index]
     origin: Origin
     if envelope == "lines":
         assert isinstance(batch, Lines)
@@ -289,7 +320,7 @@ def _record(error: Exception, values: dict[str, Any], step: Step, state: tuple[s
         line=line,
         part=part,
         raw=raw,
-        data=None if raw is not None else values["data"] if payload == "local" else values["event"].data,
+        data=None if raw is not None else segment.payload(values, payload, pending),
         operator=step.label,
         reason=step.operator.name,
         error=message,

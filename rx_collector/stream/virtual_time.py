@@ -72,24 +72,27 @@ class VirtualTime(PeriodicScheduler):
 
     def advance_to(self, moment: datetime) -> None:
         """Move the clock to a moment, and run what is due until then, at the times at which it is due."""
-        entries = self._entries
-        while entries and entries[0][0] <= moment:
+        while (due := self.next_due()) is not None and due <= moment:
             self.run_next()
         self._now = max(self._now, moment)
 
+    def next_due(self) -> datetime | None:
+        """Give when the next action is due, None when there is none."""
+        while self._entries and self._entries[0][2].is_cancelled():
+            heapq.heappop(self._entries)
+        return self._entries[0][0] if self._entries else None
+
     def run_next(self) -> bool:
         """Move the clock to the next action and run it. False when there is none."""
-        while self._entries:
-            due, _, item = heapq.heappop(self._entries)
-            if item.is_cancelled():
-                continue
-            self._now = due
-            self._running = True
-            try:
-                item.invoke()
-            except Exception as error:  # one operator's bug must not stop the timers of the others
-                self.errors.append(error)
-            finally:
-                self._running = False
-            return True
-        return False
+        if self.next_due() is None:
+            return False
+        due, _, item = heapq.heappop(self._entries)
+        self._now = due
+        self._running = True
+        try:
+            item.invoke()
+        except Exception as error:  # one operator's bug must not stop the timers of the others
+            self.errors.append(error)
+        finally:
+            self._running = False
+        return True

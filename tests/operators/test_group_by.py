@@ -171,9 +171,9 @@ def test_the_loops_within_are_compiled_once(monkeypatch: pytest.MonkeyPatch) -> 
     compiled: list[Any] = []
     once = segment.compile_segment
 
-    def compile_segment(*arguments: Any) -> Any:
+    def compile_segment(*arguments: Any, **options: Any) -> Any:
         compiled.append(arguments)
-        return once(*arguments)
+        return once(*arguments, **options)
 
     monkeypatch.setattr(segment, "compile_segment", compile_segment)
     data, _ = through(

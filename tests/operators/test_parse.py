@@ -130,3 +130,9 @@ def test_time_since_boot_becomes_wall_time(clock: str, number: int) -> None:
     nanoseconds, unusable = times(str(time.clock_gettime_ns(number)), unit="ns", clock=clock)
     assert before - 10**6 <= nanoseconds <= time.time_ns() + 10**6
     assert unusable == 0
+
+
+def test_a_number_beyond_a_double_in_a_field_that_was_not_looked_at() -> None:
+    """The rest of such a line is decoded when somebody reads it, behind the parser; it is infinite there, too."""
+    (event,) = run(op.parse("json"), op.filter("pid == 1"), lines=['{"pid":1,"n":[1e999]}']).events
+    assert event.data == {"pid": 1, "n": [float("inf")]}

@@ -1,0 +1,22 @@
+"""Switches that turn fast paths off, to find out whether one of them is to blame, and to test that none of them shows.
+
+``RX_COLLECTOR_WITHOUT=edits,projection`` in the environment turns these two off:
+
+    projection   decoding the fields that filters read ahead of the rest of a line
+    edits        editing lines of JSON without decoding them
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+__all__ = ["SWITCHES", "is_on"]
+
+SWITCHES: Final = ("edits", "projection")
+_off: Final = frozenset(os.environ.get("RX_COLLECTOR_WITHOUT", "").replace(",", " ").split())
+
+
+def is_on(switch: str) -> bool:
+    """Tell whether a fast path may be used."""
+    return switch not in _off

@@ -1,0 +1,387 @@
+"""Edits on the bytes give what decoding, editing and encoding gives, or are not done: for any JSON, with any escapes,
+blanks, nesting, numbers, and keys that stand twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import string
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+import rx_collector as rx
+from rx_collector import operators as op
+from rx_collector.event import Event, Lines, Origin, from_json
+from rx_collector.ledger import Node
+from rx_collector.stream.edits import Plan, plan, token, without
+from rx_collector.stream.eventstream import new_context
+from rx_collector.stream.segment import Segment, SegmentObserver, Step, compile_segment
+from rx_collector.testing import Probe
+from tests.runners.helpers import run_project
+
+ORIGIN = Origin("run", "exec", 1, 42, 1_700_000_000_000_000_000)
+NAMES = ["pid", "ppid", "comm", "host", "path", "é"]
+
+blank = st.sampled_from(["", "", "", " ", "\t", "  \r"])
+characters = st.text(string.printable + "é\u2028😀", max_size=5)
+number = st.one_of(
+    st.integers(-(10**6), 10**6).map(str),
+    st.sampled_from(["-0", "0.0", "1e5", "1E+2", "1.50", "1e999", "-1e-999", "9" * 30, "18446744073709551616"]),
+    st.floats(allow_nan=False, allow_infinity=False).map(repr),
+)
+
+
+@st.composite
+def texts(draw: st.DrawFn, value: st.SearchStrategy[str]) -> str:
+    """A text in quotes, each of its characters as it is or escaped, as one may in JSON."""
+    written = ""
+    for one in draw(value):
+        must = one in '"\\' or ord(one) < 32
+        if must or draw(st.integers(0, 9)) == 0:
+            units = one.encode("utf-16-be").hex()
+            written += "".join(f"\\u{units[index : index + 4]}" for index in range(0, len(units), 4))
+        else:
+            written += one
+    return f'"{written}"'
+
+
+keys = texts(st.one_of(st.sampled_from(NAMES), st.sampled_from(['a"ppid', "x", "", "ppid\\"])))
+
+
+def collections(items: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    arrays = st.lists(items, max_size=3).map(lambda made: f"[{','.join(made)}]")
+    return st.one_of(arrays, objects(items))
+
+
+def objects(items: st.SearchStrategy[str], most: int = 4) -> st.SearchStrategy[str]:
+    pair = st.tuples(blank, keys, blank, blank, items, blank).map(
+        lambda it: f"{it[0]}{it[1]}{it[2]}:{it[3]}{it[4]}{it[5]}"
+    )
+    return st.lists(pair, max_size=most).map(lambda made: "{" + ",".join(made) + "}")
+
+
+values = st.recursive(
+    st.one_of(number, texts(characters), st.sampled_from(["true", "false", "null", '"ppid"', '"x\\"ppid"'])),
+    collections,
+    max_leaves=6,
+)
+lines = st.one_of(
+    objects(values, 6),
+    st.tuples(objects(values), blank).map("".join),
+    st.sampled_from(
+        ["{}", "{ }", "[]", "7", "", "{", '{"a":1}x', '{"ppid":1,"ppid":2}', '{"a":{"ppid":1},"pp\\u0069d":1}']
+    ),
+).map(str.encode)
+
+name = st.sampled_from(NAMES)
+stages = st.lists(
+    st.one_of(
+        st.sampled_from(
+            [
+                op.filter("pid != None"),
+                op.filter("len(comm) < 4"),
+                op.filter("meta.line == 1"),
+                op.dedupe("comm"),
+                op.set(host='"web"'),
+                op.set(host="[1]"),
+                op.set(path="1 / pid"),
+                op.set(path="comm", host="pid"),
+                op.set({"é": "ppid"}),
+                op.set(comm="len(comm)"),
+                op.set(x=lambda event: event.line),
+            ]
+        ),
+        st.builds(lambda one, other: op.rename({one: other}), name, name),
+        st.builds(lambda *names: op.drop(*names), name),
+        st.builds(lambda *names: op.drop(*names), name, name),
+        st.builds(lambda *names: op.keep(*names), name, name),
+        st.just(op.keep("pid", "ppid", "comm")),
+    ),
+    max_size=4,
+)
+
+
+def compiled(row: list[Any], *, to_bytes: bool) -> Segment:
+    steps = [Step(stage, f"operators[{index}] {stage.name}") for index, stage in enumerate([op.parse("json"), *row])]
+    return compile_segment(steps, "lines", to_bytes=to_bytes)
+
+
+def outcome(row: list[Any], line: bytes, *, to_bytes: bool) -> tuple[list[Event], list[Any], list[tuple[int, ...]]]:
+    """Give the events, the payloads of dead letters, and the counts of the nodes."""
+    steps = [Step(stage, f"operators[{index}] {stage.name}") for index, stage in enumerate([op.parse("json"), *row])]
+    context = new_context()
+    letters: list[Any] = []
+    object.__setattr__(context, "reject", lambda record: letters.append(record.data))
+    nodes = [Node(step.label) for step in steps]
+    probe = Probe()
+    SegmentObserver(steps, nodes, probe, context, to_bytes=to_bytes).on_batch(Lines([line], 1, ORIGIN))
+    return probe.events, letters, [(node.taken, node.out, node.filtered, node.rejected, node.merged) for node in nodes]
+
+
+def pairs(text: bytes) -> list[tuple[str, Any]]:
+    """Give the pairs of an object as a dict would have them, numbers as they are written."""
+    found = json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
+    return list(found.items())
+
+
+def edited(row: list[Any], data: dict[str, Any]) -> dict[str, Any]:
+    """What the edits say, in the plainest words."""
+    for stage in row:
+        if isinstance(stage, op.OPERATORS["rename"]):
+            for old, new in stage.fields.items():  # type: ignore[attr-defined]
+                if old in data:
+                    data[new] = data.pop(old)
+        elif isinstance(stage, op.OPERATORS["drop"]):
+            for gone in stage.fields:  # type: ignore[attr-defined]
+                data.pop(gone, None)
+        elif isinstance(stage, op.OPERATORS["keep"]):
+            data = {kept: data[kept] for kept in stage.fields if kept in data}  # type: ignore[attr-defined]
+    return data
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=500)
+@given(row=stages, line=lines)
+@example(row=[op.drop("ppid")], line=b'{"a\\"ppid":16,"pp\\u0069d":16}')
+@example(row=[op.drop("ppid")], line=b'{"a":{"ppid":16},"ppid" :16}')
+@example(row=[op.drop("ppid")], line=b'{"ppid":1,"pid":"ppid"}')
+@example(row=[op.drop("ppid")], line=b'{"ppid":1}')
+@example(row=[op.set(host='"web"')], line=b"{}")
+@example(row=[op.set(host='"web"')], line=b'{"pid":{}}')
+@example(row=[op.set(host='"web"')], line=b'{"\\u0068ost":1}')
+@example(row=[op.keep("pid", "comm")], line=b'{"pid":1e999,"comm":"a","pid":2}')
+@example(row=[op.filter("pid != None"), op.keep("pid", "comm")], line=b'{"pid":1.50,"comm":null}')
+def test_a_spliced_line_says_what_decoding_would(row: list[Any], line: bytes) -> None:
+    fast, fast_letters, fast_nodes = outcome(row, line, to_bytes=True)
+    slow, slow_letters, slow_nodes = outcome(row, line, to_bytes=False)
+    assert fast_nodes == slow_nodes
+    assert fast_letters == slow_letters
+    assert len(fast) == len(slow)
+    for event, other in zip(fast, slow, strict=True):
+        assert (event.line, event.part, event.raw) == (other.line, other.part, other.raw)
+        if event._data is not from_json or other._data is from_json:
+            assert repr(event.data) == repr(other.data)  # a number that is none equals nothing
+            assert list(event.data) == list(other.data)
+            continue
+        # It was spliced: every value that no stage looked at is there in the form in which it was written.
+        assert event.encoded is not None
+        ours, theirs = dict(pairs(event.encoded)), edited(row, dict(pairs(line)))
+        assert list(ours) == list(other.data)
+        for key in ours.keys() & theirs.keys():
+            # One that is kept and was read before is written as it was read, as decoding would have it.
+            again = repr(event.data[key]) == repr(other.data[key]) and any(
+                key in (stage.needs() or ()) for stage in row
+            )
+            assert ours[key] == theirs[key] or again
+        for key in other.data.keys() - theirs.keys():
+            assert repr(event.data[key]) == repr(other.data[key])
+
+
+def test_what_is_spliced_is_spliced() -> None:
+    """Not one of these is decoded."""
+    line = b'{"pid":1.50,"ppid":16,"comm":"sh","args":[{"a":1E5}]}'
+    spliced = {
+        b'{"pid":1.50,"ppid":16,"comm":"sh","args":[{"a":1E5}],"host":"web"}': [op.set(host='"web"')],
+        b'{"pid":1.50,"comm":"sh","args":[{"a":1E5}]}': [op.drop("ppid")],
+        b'{"pid":1.50,"ppid":16,"comm":"sh","path":[{"a":1E5}]}': [op.rename(args="path")],
+        b'{"ppid":16,"comm":"sh","args":[{"a":1E5}],"host":"web","path":1.50,"n":2}': [
+            op.set(host='"web"'),
+            op.rename(pid="path"),
+            op.set(n="len(comm)"),
+        ],
+        b'{"comm":"sh","pid":1.50,"host":"web","path":16}': [
+            op.keep("comm", "pid", "ppid", "none"),
+            op.set(host='"web"'),
+            op.rename(ppid="path"),
+        ],
+        b'{"pid":1.5,"comm":"sh"}': [op.filter("pid > 1"), op.keep("pid", "comm")],
+        b'{"pid":1.50}': [op.keep("pid", "comm"), op.drop("comm")],
+        b"{}": [op.keep("pid"), op.drop("pid")],
+        b'{"pid":1.50,"ppid":16,"comm":"sh","args":[{"a":1E5}],"host":null,"n":7.5}': [op.set(host=None, n=7.5)],
+    }
+    for expected, row in spliced.items():
+        (event,), _, _ = outcome(row, line, to_bytes=True)
+        assert event.encoded == expected
+        assert event._data is from_json
+        assert event.raw is None
+
+
+def test_what_the_plan_is() -> None:
+    def of(*row: Any, to_bytes: bool = True) -> Plan:
+        return plan(row, ["ts"], to_bytes=to_bytes)
+
+    read = frozenset
+    web = op.set(host='"web"')
+    assert of(op.filter("pid > 1"), web) == Plan(read({"ts", "pid"}), read(), read({"host"}), True)
+    assert of(op.filter("pid > 1"), web, to_bytes=False) == Plan(read({"ts", "pid"}))
+    assert of(web, op.filter("pid > 1"), op.drop("ppid")) == Plan(
+        read({"ts", "pid"}), read({"ppid"}), read({"host"}), True
+    )
+    assert of(op.keep("pid"), web) == Plan(read({"ts"}), read({"pid"}), read(), True)
+    # Not these: what follows reads what was changed; a name is changed twice; two pairs are cut out; a function reads all.
+    refused = [
+        (web, op.filter("host")),
+        (web, op.drop("host")),
+        (op.drop("ppid", "pid"),),
+        (op.rename(pid="ppid", ppid="pid"),),
+        (web, op.tap(print)),
+        (op.set(host=lambda event: 1),),
+        (op.set(host="meta.id"),),
+        (op.set(pid="pid + 1"),),
+        (op.set({'quo"te': 1}),),
+        (op.drop("\\"),),
+        (op.keep("pid"), op.filter("comm")),
+        (op.keep("pid"), op.set(pid="1")),
+        (web, op.keep("pid")),
+    ]
+    for row in refused:
+        assert not of(*row).edits, row
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("é", '"é"'.encode()), (None, b"null"), (True, b"true"), (-(2**63), b"-9223372036854775808"), (2**64, None)]
+    + [
+        (1.5, b"1.5"),
+        (float("inf"), None),
+        (float("nan"), None),
+        ("\ud800", None),
+        ((), None),
+        ({}, None),
+        (b"", None),
+    ],
+)
+def test_a_value_as_json(value: Any, expected: bytes | None) -> None:
+    assert token(value) == expected
+
+
+def test_a_pair_at_either_end_is_cut_out_with_one_comma() -> None:
+    assert without(b'{"a":1,"b":2}', b'"a"', b"1") == b'{"b":2}'
+    assert without(b'{"a":1,"b":2}', b'"b"', b"2") == b'{"a":1}'
+    assert without(b'{"a":1,"b":20}', b'"b"', b"2") is None
+
+
+def test_a_stage_that_fails_in_the_row_has_the_event_as_it_got_it() -> None:
+    line = b'{"pid":0,"ppid":16}'
+    row = [op.set(host='"web"'), op.drop("ppid"), op.set(n="1 / pid")]
+    assert plan(row, [], to_bytes=True).edits
+    events, (letter,), _ = outcome(row, line, to_bytes=True)
+    assert events == []
+    assert letter["operator"] == "operators[3] set"
+    assert letter["data"] == {"pid": 0, "host": "web"}
+
+
+def test_a_loop_that_could_splice_hardly_any_line_is_given_up() -> None:
+    """Here the field is there already, in most lines; so all of them would be looked at twice."""
+    steps = [Step(op.parse("json"), "operators[0] parse"), Step(op.set(host='"web"'), "operators[1] set")]
+    probe = Probe()
+    observer = SegmentObserver(steps, [Node("parse"), Node("set")], probe, new_context(), to_bytes=True)
+    there, not_there = b'{"host":"db"}', b'{"pid":1}'
+    for _ in range(15):
+        observer.on_batch(Lines([there] * 100 + [not_there] * 50, 1, ORIGIN))
+    spliced = [event._data is from_json for event in probe.events]
+    assert spliced[:150] == [False] * 100 + [True] * 50
+    assert spliced[-150:] == [False] * 150
+    assert all(event.data["host"] == "web" for event in probe.events)
+
+
+def test_from_a_child_to_a_file(tmp_path: Path) -> None:
+    """With the time of the event, a line that cannot be spliced, and one that is broken."""
+    lines = [
+        '{"ts":1700000000,"a":1.0}',
+        '{"ts":1700000001,"host":"db","a":1.0}',
+        "{",
+        '{"ts":1700000002,"a":"\\u0041"}',
+    ]
+    (tmp_path / "lines").write_text("\n".join(lines) + "\n")
+    report = run_project(
+        tmp_path,
+        f"""
+runners: {{lines: {{command: [cat, "{tmp_path}/lines"]}}}}
+pipelines:
+  all:
+    from: lines
+    operators: [parse: {{format: json, time: ts}}, set: {{host: "'web'"}}]
+    sinks:
+      - {{file: out, backpressure: block}}
+      - {{file: {{path: envelopes, envelope: true}}, backpressure: block}}
+""",
+    )
+    assert report.pipelines["all"].rejected == {"parse": 1}
+    assert (tmp_path / "out").read_text().splitlines() == [
+        '{"ts":1700000000,"a":1.0,"host":"web"}',
+        '{"ts":1700000001,"host":"web","a":1.0}',
+        '{"ts":1700000002,"a":"\\u0041","host":"web"}',
+    ]
+    envelopes = [json.loads(line) for line in (tmp_path / "envelopes").read_text().splitlines()]
+    assert [envelope["time"] for envelope in envelopes] == [f"2023-11-14T22:13:2{n}.000000000Z" for n in range(3)]
+    assert [envelope["data"]["host"] for envelope in envelopes] == ["web"] * 3
+
+
+def test_lines_with_a_newline_within_stay_one_line(tmp_path: Path) -> None:
+    (tmp_path / "frames").write_bytes(b'{"a":\n1}\0{"a": 2}\0')
+    run_project(
+        tmp_path,
+        f"""
+runners: {{frames: {{command: [cat, "{tmp_path}/frames"], framing: nul}}}}
+pipelines:
+  all:
+    from: frames
+    operators: [parse: json, set: {{host: "'web'"}}]
+    sinks: [{{file: out, backpressure: block}}]
+""",
+    )
+    assert (tmp_path / "out").read_text() == '{"a":1,"host":"web"}\n{"a": 2,"host":"web"}\n'
+
+
+def test_explain_says_that_lines_are_spliced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from rx_collector.cli import main
+
+    file = tmp_path / "x.yaml"
+    file.write_text(
+        "runners: {a: {command: [seq, 1]}}\npipelines:\n  all:\n    from: a\n"
+        "    operators: [parse: json, keep: [pid]]\n    sinks: [{'null': {}, backpressure: block}]\n"
+    )
+    assert rx.load(file).pipelines
+    with pytest.raises(SystemExit) as caught:
+        main(["explain", str(file)])
+    assert not caught.value.code
+    assert "text = b'{\"pid\":' + peek.f0 + b'}' if peek.f0 is not UNSET else joined(" in capsys.readouterr().out
+
+
+# The switches
+
+
+def test_the_switches_turn_it_off_and_the_output_is_the_same(tmp_path: Path) -> None:
+    """The same file with each fast path off, in a process each."""
+    (tmp_path / "lines").write_text(
+        "".join(f'{{"pid":{n},"comm":"c{n % 3}","host":1}}\n{{"pid":{n},"ppid":7}}\n' for n in range(100))
+    )
+    (tmp_path / "x.yaml").write_text(
+        f"runners: {{lines: {{command: [cat, '{tmp_path}/lines']}}}}\n"
+        "pipelines:\n  all:\n    from: lines\n"
+        "    operators: [parse: json, filter: pid > 10, set: {host: \"'web'\"}, drop: ppid]\n"
+        "    sinks: [{console: {format: ndjson}, backpressure: block}]\n"
+    )
+    outputs, plans = set(), set()
+    for off in ("", "edits", "projection", "edits,projection"):
+        environment = {**os.environ, "RX_COLLECTOR_WITHOUT": off}
+        command = [sys.executable, "-m", "rx_collector"]
+        run = subprocess.run(
+            [*command, "run", "-q", str(tmp_path / "x.yaml")], env=environment, capture_output=True, check=True
+        )
+        explain = subprocess.run(
+            [*command, "explain", str(tmp_path / "x.yaml")], env=environment, capture_output=True, check=True
+        )
+        outputs.add(run.stdout)
+        plans.add(explain.stdout)
+    assert len(outputs) == 1
+    assert outputs.pop().count(b"\n") == 178
+    assert len(plans) == 3
