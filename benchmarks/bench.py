@@ -1,7 +1,7 @@
 """rx_collector against loops written by hand, on the same lines from the same child, as ratios in one run.
 
 J1: parse 250-byte JSON lines with 9 fields, keep 30 %, add, rename and drop a field, write. J2: parse, add one field, write
-all. From a child's pipe to a file; rx_collector with its ledger and backpressure on. The contenders take turns, each in a
+all. J3: count by a key. From a child's pipe to a file; rx_collector with its ledger and backpressure on. The contenders take turns, each in a
 process of its own; the figures are medians of CPU and wall time of the whole process, interpreter and child included.
 
     python benchmarks/bench.py [LINES] [ROUNDS]
@@ -22,7 +22,7 @@ row = ('{"timestamp":%d,"event":"%s","comm":"python3","pid":%d,"ppid":16076,"uid
        '"filename":"/usr/lib/x86_64-linux-gnu/perl/5.36.0/auto/List/Util/Util.so","args":"'
        + 'x' * 62 + '","exit_code":0}\\n')
 for n in range(int(sys.argv[1])):
-    sys.stdout.write(row % (1148588691739 + n, 'EXEC' if n % 10 < 3 else 'FILE_OPEN', n % 32768))
+    sys.stdout.write(row % (1148588691739 + n, 'EXEC' if n % 10 < 3 else 'FILE_OPEN', n % 1000))
 """
 
 BY_HAND = """
@@ -64,10 +64,14 @@ encode = msgspec.json.Encoder().encode
 child = subprocess.Popen(["cat", source], stdout=subprocess.PIPE)
 with open(target, "wb", buffering=1 << 18) as out:
     write = out.write
+    counts = {}
     if kind == "dict":
         decode = msgspec.json.Decoder().decode
         for line in child.stdout:
             event = decode(line)
+            if job == "J3":
+                counts[event["pid"]] = counts.get(event["pid"], 0) + 1
+                continue
             if job == "J1":
                 if event["event"] != "EXEC":
                     continue
@@ -79,12 +83,16 @@ with open(target, "wb", buffering=1 << 18) as out:
         decode = msgspec.json.Decoder(Typed).decode
         for line in child.stdout:
             e = decode(line)
-            if job == "J1":
+            if job == "J3":
+                counts[e.pid] = counts.get(e.pid, 0) + 1
+            elif job == "J1":
                 if e.event != "EXEC":
                     continue
                 write(encode(Renamed(e.timestamp, e.event, e.comm, e.pid, e.uid, e.filename, e.args, e.exit_code, "web")) + b"\\n")
             else:
                 write(encode(Added(e.timestamp, e.event, e.comm, e.pid, e.ppid, e.uid, e.filename, e.args, e.exit_code, "web")) + b"\\n")
+    for pid, count in counts.items():
+        write(encode({"pid": pid, "n": count}) + b"\\n")
 child.wait()
 """
 
@@ -114,6 +122,7 @@ OPERATORS = {
       - rename: {filename: path}
       - drop: [ppid]""",
     "J2": """      - set: {host: '"web"'}""",
+    "J3": """      - aggregate: {by: pid, n: count()}""",
 }
 
 

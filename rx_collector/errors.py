@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 __all__ = [
+    "USED_AT",
     "BackpressureError",
     "ConfigError",
     "Mistake",
@@ -17,6 +19,10 @@ __all__ = [
     "ProcessError",
     "RxCollectorError",
 ]
+
+
+#: What stands in the message of a mistake in a template that only arises by a use, before where that is.
+USED_AT: Final = " (used at "
 
 
 class RxCollectorError(Exception):
@@ -30,6 +36,7 @@ class Mistake:
     `where` is a dotted path (``pipelines.audit.operators[0].filter``). `file` is None for descriptions made in Python.
     `line` and `column` count from 1; 0 means unknown. `source` is that line of the file (None where it is unknown or holds
     a secret) and `example` the right form of what is meant there, as YAML; both are for eyes, and not in ``str()``.
+    With `warning` it is nothing that is wrong, but something that is likely not meant.
     """
 
     message: str
@@ -39,23 +46,26 @@ class Mistake:
     column: int = 0
     source: str | None = field(default=None, repr=False, compare=False)
     example: str = field(default="", repr=False, compare=False)
+    warning: bool = False
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}: " if self.file is not None else ""
         where = f"{self.where}: " if self.where else ""
-        return f"{place}{where}{self.message}"
+        return f"{place}{where}{'warning: ' if self.warning else ''}{self.message}"
 
 
 class ConfigError(RxCollectorError):
     """A description (a YAML file, a call, an expression) is wrong. The author of the description can mend it.
 
-    `mistakes` holds every mistake that was found, in the order of the file; ``str()`` gives one line for each.
+    `mistakes` holds every mistake that was found, in the order of the file; ``str()`` gives one line for each. `files` are
+    the absolute paths of the files that were read, or looked for, when a file was loaded.
     """
 
-    def __init__(self, mistakes: str | Sequence[Mistake]) -> None:
+    def __init__(self, mistakes: str | Sequence[Mistake], files: Sequence[str] = ()) -> None:
         if isinstance(mistakes, str):
             mistakes = [Mistake(mistakes)]
         self.mistakes: tuple[Mistake, ...] = tuple(mistakes)
+        self.files: tuple[str, ...] = tuple(files)
         super().__init__("\n".join(map(str, self.mistakes)))
 
 

@@ -20,7 +20,7 @@ from rx_collector.operators.backpressure import Backpressure
 from rx_collector.operators.placed import OperatorItem
 from rx_collector.parsers import FORMATS
 from rx_collector.pipeline.cases import TestSpec
-from rx_collector.pipeline.spec import BranchOptions, FileSpec, PipelineSpec
+from rx_collector.pipeline.spec import BranchOptions, FileSpec, PipelineSpec, TemplateSpec
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.sinks import SINKS
 from rx_collector.sinks.retry import Retry
@@ -51,8 +51,8 @@ def list_() -> int:
 @click.command()
 @click.argument("name")
 def describe(name: str) -> int:
-    """Explain NAME: an operator, format, strategy or sink, an option with options of its own, or runner, pipeline, test,
-    sink, retry, file, backpressure, expressions.
+    """Explain NAME: an operator, format, strategy or sink, an option with options of its own, or runner, pipeline,
+    template, test, sink, retry, file, backpressure, expressions.
     """
     if name == "expressions":
         click.echo("\n".join(_expressions()))
@@ -70,7 +70,13 @@ def describe(name: str) -> int:
 def _general() -> Iterator[tuple[str, str, type[Spec]]]:
     """Give what can be described beside the components, and the options that have options of their own."""
     tops: list[tuple[str, type[Spec]]] = [("file", FileSpec), ("runner", RunnerSpec), ("pipeline", PipelineSpec)]
-    tops += [("test", TestSpec), ("sink", BranchOptions), ("retry", Retry), ("backpressure", Backpressure)]
+    tops += [
+        ("template", TemplateSpec),
+        ("test", TestSpec),
+        ("sink", BranchOptions),
+        ("retry", Retry),
+        ("backpressure", Backpressure),
+    ]
     for name, spec in tops:
         yield name, "", spec
     seen: set[type[Spec]] = set()
@@ -79,7 +85,7 @@ def _general() -> Iterator[tuple[str, str, type[Spec]]]:
     for owner, component in owners:
         for key, field in component.options().items() if issubclass(component, Spec) else ():
             nested = getattr(field.metadata["kind"], "spec", None)
-            if nested is not None and nested not in seen and nested not in (RunnerSpec, PipelineSpec):
+            if nested is not None and nested not in seen and nested not in (RunnerSpec, PipelineSpec, TemplateSpec):
                 seen.add(nested)
                 yield key, f"option of {owner}:", nested
 

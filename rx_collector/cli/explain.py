@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import click
 
 from rx_collector.backpressure.strategy import WorstCase
-from rx_collector.cli.files import load_all
+from rx_collector.cli.files import load_all, profile_option
 from rx_collector.operators.placed import steps_of
 from rx_collector.operators.python import Python
 from rx_collector.pipeline.project import Project, lifecycle_of
@@ -23,12 +23,13 @@ __all__ = ["explain"]
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-def explain(files: tuple[str, ...]) -> int:
+@profile_option
+def explain(files: tuple[str, ...], profile: str | None) -> int:
     """Show what FILE is compiled to: threads, fused loops, boundaries.
 
     The values of secret variables are not shown.
     """
-    project = load_all(files)
+    project = load_all(files, profile)
     click.echo(project.redact("\n".join(_explain(project))))
     return 0
 

@@ -4,33 +4,32 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import click
 
-from rx_collector.errors import ConfigError, Mistake, OutputError
-from rx_collector.pipeline.project import Project, load, merge
+from rx_collector.errors import OutputError
+from rx_collector.pipeline.project import Project, load_each, load_together
 
-__all__ = ["check_writable", "load_all", "load_each", "write_whole"]
+__all__ = ["check_writable", "load_all", "load_each", "profile_option", "write_whole"]
 
 
-def load_all(files: Sequence[str]) -> Project:
+def profile_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--profile`` to a command."""
+    return click.option(
+        "--profile",
+        metavar="NAME",
+        envvar="RX_COLLECTOR_PROFILE",
+        show_envvar=True,
+        callback=lambda context, parameter, value: value or None,
+        help="Lay this one of the file's profiles over it.",
+    )(command)
+
+
+def load_all(files: Sequence[str], profile: str | None = None) -> Project:
     """Load files as one project. Raises ConfigError with the mistakes of all of them."""
-    return merge(load_each(files))
-
-
-def load_each(files: Sequence[str]) -> list[Project]:
-    """Load files, each as a project of its own. Raises ConfigError with the mistakes of all of them."""
-    projects: list[Project] = []
-    mistakes: list[Mistake] = []
-    for file in files:
-        try:
-            projects.append(load(file))
-        except ConfigError as error:
-            mistakes += error.mistakes
-    if mistakes:
-        raise ConfigError(mistakes)
-    return projects
+    return load_together(files, profile=profile)
 
 
 def check_writable(path: str, option: str) -> None:

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from rx_collector.cli.files import check_writable, load_all, write_whole
+from rx_collector.cli.files import check_writable, load_all, profile_option, write_whole
 from rx_collector.config.options import did_you_mean
 from rx_collector.errors import ConfigError, Mistake
 from rx_collector.ledger import Report
@@ -19,10 +19,13 @@ _SUFFIXES = {".mmd": "mermaid", ".mermaid": "mermaid", ".dot": "dot", ".gv": "do
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@profile_option
 @click.option("--format", type=click.Choice(["mermaid", "dot", "svg"]), help="Else as the suffix of --output; mermaid.")
 @click.option("--report", type=click.Path(dir_okay=False), help="Add the counts of this report of `run --report`.")
 @click.option("--output", type=click.Path(dir_okay=False), help="Write to this file (.mmd, .dot, .svg), not to stdout.")
-def graph(files: tuple[str, ...], format: str | None, report: str | None, output: str | None) -> int:
+def graph(
+    files: tuple[str, ...], profile: str | None, format: str | None, report: str | None, output: str | None
+) -> int:
     """Draw what FILE describes: programs, pipelines with their operators, boundaries, sinks.
 
     With --report, every edge and every node bears its counts, and what was lost is red. The values of secret variables are
@@ -31,7 +34,7 @@ def graph(files: tuple[str, ...], format: str | None, report: str | None, output
     if output is not None:
         format = format or _format_of(output)
         check_writable(output, "--output")
-    project = load_all(files)
+    project = load_all(files, profile)
     counts = _read(report) if report is not None else None
     text = _drawn(project, counts, report or "", format or "mermaid")
     if output is None:

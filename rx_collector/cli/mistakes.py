@@ -51,13 +51,17 @@ def mistake_lines(mistakes: Iterable[Mistake], width: int, *, styled: bool = Fal
     for mistake in mistakes:
         whole = str(mistake)
         place = whole[: len(whole) - len(mistake.message)]
-        yield paint(place, bold=True) + paint(mistake.message, fg="red")
+        yield paint(place, bold=True) + paint(mistake.message, fg="yellow" if mistake.warning else "red")
         if mistake.source is not None and mistake.source.strip():
             number = f"{_INDENT}{mistake.line} | "
             text, before = _excerpt(mistake.source, mistake.column - 1, width - len(number))
             yield paint(number, dim=True) + text
             margin = f"{' ' * (len(number) - 2)}| "
-            yield paint(margin, dim=True) + " " * before + paint("^", fg="red", bold=True)
+            yield (
+                paint(margin, dim=True)
+                + " " * before
+                + paint("^", fg="yellow" if mistake.warning else "red", bold=True)
+            )
         if mistake.example:
             yield from _example(mistake.example, paint("for example:", dim=True))
 

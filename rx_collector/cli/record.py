@@ -6,7 +6,7 @@ import os
 
 import click
 
-from rx_collector.cli.files import check_writable, load_all
+from rx_collector.cli.files import check_writable, load_all, profile_option
 from rx_collector.cli.run import COUNT, DURATION, carry_out
 
 __all__ = ["record"]
@@ -14,6 +14,7 @@ __all__ = ["record"]
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@profile_option
 @click.option("--to", required=True, type=click.Path(dir_okay=False), help="The recording; a file not there yet.")
 @click.option("--duration", type=DURATION, help="Stop after this long (10s, 5m).")
 @click.option("--max-events", type=COUNT, help="Stop when so many events have reached the sinks.")
@@ -25,6 +26,7 @@ __all__ = ["record"]
 @click.option("--verbose", "-v", is_flag=True, help="Everything that is logged.")
 def record(
     files: tuple[str, ...],
+    profile: str | None,
     to: str,
     duration: float | None,
     max_events: int | None,
@@ -40,7 +42,7 @@ def record(
     """
     from rx_collector.pipeline.record import RecordingCollector
 
-    project = load_all(files)
+    project = load_all(files, profile)
     if report is not None:
         check_writable(report, "--report")
     check_writable(to, "--to")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import termios
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 from loguru import logger
 
-from rx_collector.cli.files import load_all
 from rx_collector.cli.mistakes import mistakes_text
 from rx_collector.cli.watch import Watch
 from rx_collector.errors import ConfigError
@@ -25,8 +24,16 @@ _REMEMBERED = 10  # earlier files whose secrets are still hidden
 class Files:
     """The files of a run: loads them again, and hides the secrets of all that were ever loaded."""
 
-    def __init__(self, files: Sequence[str], project: Project, write: Callable[[str], object]) -> None:
-        self._files = files
+    def __init__(
+        self,
+        load: Callable[[], Project],
+        project: Project,
+        write: Callable[[str], object],
+        changes: Watch | None = None,
+    ) -> None:
+        """`load` loads them, as `project` was; `changes` is told which there are."""
+        self._load = load
+        self._changes = changes
         self._write = write
         self._redactions: list[Callable[[str], str]] = [project.redact]
         self.project = project  # as it was loaded last
@@ -40,10 +47,16 @@ class Files:
     def load(self) -> Project | None:
         """Load them again. Mistakes are shown as `validate` shows them; then there is nothing to change to."""
         try:
-            project = load_all(self._files)
+            project = self._load()
         except ConfigError as error:
+            if self._changes is not None:
+                self._changes.add(error.files)
             self._write(f"reload refused, what ran runs on:\n{mistakes_text(error)}\n")
             return None
+        if self._changes is not None:
+            self._changes.add(project.files)
+        for warning in project.warnings:
+            logger.warning("{}", replace(warning, warning=False))
         # What is secret is the same mostly, and a run may be reloaded very often: only the last ones are asked.
         self._redactions = [*self._redactions[-_REMEMBERED:], project.redact]
         self.project = replace(project, redact=self.redact)
@@ -94,6 +107,8 @@ class Watching:
         self._thread.join()
 
     def _run(self) -> None:
-        while (changed := self._watch.wait([self._files.project])) is not None:
+        loaded = [self._files.project]
+        while (changed := self._watch.wait(loaded)) is not None:
+            loaded = []  # what is loaded from now on says itself which files it has
             logger.info("{} has changed", os.path.relpath(changed))
             self._collector.reload(self._files.load)

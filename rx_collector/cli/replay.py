@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from rx_collector.cli.files import check_writable, load_all
+from rx_collector.cli.files import check_writable, load_all, profile_option
 from rx_collector.cli.run import DURATION, carry_out
 
 __all__ = ["replay"]
@@ -31,6 +31,7 @@ class _Speed(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @click.command()
 @click.argument("recording", type=click.Path())
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@profile_option
 @click.option("--speed", type=_Speed(), default="max", show_default=True, help="1, 10 times, or as fast as it goes.")
 @click.option("--report", type=click.Path(dir_okay=False), help="Write the balance sheet as JSON to this file.")
 @click.option(
@@ -41,6 +42,7 @@ class _Speed(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 def replay(
     recording: str,
     files: tuple[str, ...],
+    profile: str | None,
     speed: float,
     report: str | None,
     drain: float,
@@ -56,7 +58,7 @@ def replay(
     from rx_collector.pipeline.recording import Recording
     from rx_collector.pipeline.replay import ReplayCollector
 
-    project = load_all(files)
+    project = load_all(files, profile)
     if report is not None:
         check_writable(report, "--report")
     played = Recording(recording)

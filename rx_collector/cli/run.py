@@ -7,13 +7,14 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 from loguru import logger
 
-from rx_collector.cli.files import check_writable, load_all, write_whole
+from rx_collector.cli.files import check_writable, load_all, profile_option, write_whole
 from rx_collector.cli.reload import Files, Terminal, Watching
 from rx_collector.cli.sheet import Progress, print_sheet
 from rx_collector.cli.stderr import StandardError
@@ -60,6 +61,7 @@ COUNT = _Count()
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@profile_option
 @click.option("--duration", type=DURATION, help="Stop after this long (10s, 5m).")
 @click.option("--max-events", type=COUNT, help="Stop when so many events have reached the sinks.")
 @click.option("--report", type=click.Path(dir_okay=False), help="Write the balance sheet as JSON to this file.")
@@ -71,6 +73,7 @@ COUNT = _Count()
 @click.option("--verbose", "-v", is_flag=True, help="Everything that is logged.")
 def run(
     files: tuple[str, ...],
+    profile: str | None,
     duration: float | None,
     max_events: int | None,
     report: str | None,
@@ -87,7 +90,7 @@ def run(
     all else to standard error. Exits with 1 when something failed or an event has no account.
     """
     changes = Watch(files, others=lambda project: project.files) if watch else None  # before they are read
-    project = load_all(files)
+    project = load_all(files, profile)
     if report is not None:
         check_writable(report, "--report")
     return carry_out(
@@ -99,6 +102,7 @@ def run(
         quiet=quiet,
         verbose=verbose,
         files=files,
+        profile=profile,
         changes=changes,
     )
 
@@ -113,6 +117,7 @@ def carry_out(
     quiet: bool,
     verbose: bool,
     files: tuple[str, ...] | None = None,
+    profile: str | None = None,
     changes: Watch | None = None,
 ) -> int:
     """Let a collector run to its end as the options say, with progress, log and balance sheet. Gives the exit code.
@@ -125,8 +130,10 @@ def carry_out(
     if not quiet and sys.stderr.isatty() and not _shows_on_terminal(project):
         progress = Progress(collector, stderr.write)
     write = progress.write if progress is not None else stderr.write
-    loaded = Files(files or (), project, write)
+    loaded = Files(partial(load_all, files or (), profile), project, write, changes)
     log_to_stderr(loaded.redact, "DEBUG" if verbose else "WARNING" if quiet else "INFO", write)
+    for warning in project.warnings:
+        logger.warning("{}", replace(warning, warning=False))
 
     def show(progress: Progress) -> None:
         if _shows_on_terminal(collector.project):  # since a reload

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from rx_collector.cli.files import check_writable, load_each, write_whole
+from rx_collector.cli.files import check_writable, load_each, profile_option, write_whole
 from rx_collector.cli.mistakes import show_mistakes
 from rx_collector.errors import ConfigError
 from rx_collector.pipeline.project import Project
@@ -16,9 +16,10 @@ __all__ = ["test"]
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@profile_option
 @click.option("--junit", "report", type=click.Path(dir_okay=False), help="Write the results as JUnit XML to this file.")
 @click.option("--watch", is_flag=True, help="Run again whenever a file, or one that it names, changes; until SIGINT.")
-def test(files: tuple[str, ...], report: str | None, watch: bool) -> int:
+def test(files: tuple[str, ...], profile: str | None, report: str | None, watch: bool) -> int:
     """Run the tests in the section 'tests' of FILE.
 
     No program is started and no clock is waited for: what runners print is given in the test, and time is virtual. Shows
@@ -27,7 +28,7 @@ def test(files: tuple[str, ...], report: str | None, watch: bool) -> int:
     if report is not None:
         check_writable(report, "--junit")
     if not watch:
-        return _test(files, load_each(files), report)
+        return _test(files, load_each(files, profile=profile), report)
     from rx_collector.cli.watch import Watch
 
     watched = Watch(files)
@@ -36,9 +37,10 @@ def test(files: tuple[str, ...], report: str | None, watch: bool) -> int:
         while True:
             projects: list[Project] = []
             try:
-                projects = load_each(files)
+                projects = load_each(files, profile=profile)
             except ConfigError as error:
                 show_mistakes(error)
+                watched.add(error.files)
                 code = 2
             else:
                 code = _test(files, projects, report)

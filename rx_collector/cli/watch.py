@@ -30,9 +30,14 @@ class Watch:
     def __init__(self, files: Sequence[str], others: Callable[[Project], Iterable[str]] | None = None) -> None:
         self._named = set(map(os.path.abspath, files))
         self._others: set[str] = set()
-        self._others_of = named_files if others is None else others
+        self._others_of = (lambda project: {*project.files, *named_files(project)}) if others is None else others
         self._seen = self._look()
         self._over = threading.Event()
+
+    def add(self, files: Sequence[str]) -> None:
+        """Look at these, too: those that a file includes which cannot be loaded."""
+        self._others |= set(files)
+        self._seen |= {file: _state(file) for file in set(files) - self._seen.keys()}
 
     def wait(self, projects: Sequence[Project]) -> str | None:
         """Wait for a change since the last one, and give the file; None after `close`.

@@ -11,7 +11,7 @@ import codecs
 import os
 import re
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -23,7 +23,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from yaml.reader import ReaderError
 from yaml.tokens import ScalarToken
 
-from rx_collector.config.variables import Variables
+from rx_collector.config.variables import Parameters, Variables
 from rx_collector.errors import Mistake
 
 __all__ = ["Document", "Path", "Place", "parse_document", "read_document", "where"]
@@ -37,6 +37,7 @@ _MOST_LEVELS: Final = 64
 _MOST_ALIASED: Final = 10_000
 _MOST_MISTAKES: Final = 1_000
 
+_NOTHING: Final[frozenset[str]] = frozenset()
 _TOO_DEEP: Final = f"nested too deeply; {_MOST_LEVELS} levels are the limit"
 
 _STYLES: Final = {None: "plain", "'": "single", '"': "double", "|": "literal", ">": "folded"}
@@ -75,6 +76,8 @@ class Document:
         self.places: dict[Path, Place] = {}
         self.mistakes: list[Mistake] = []
         self.broken: set[Path] = set()
+        #: The scalars in templates that refer to parameters, and to which; `value` has their text as written.
+        self.referring: dict[Path, frozenset[str]] = {}
         self.variables = variables
         #: The source, line by line; never empty.
         self.lines: list[str] = _BREAK.split(text)
@@ -119,6 +122,48 @@ class Document:
         else:
             line, column = place.line, place.column
         return self._mistake_at((line, column), path, message, example)
+
+    def place(self, path: Path) -> Place | None:
+        """Give the place of a value, if there is one."""
+        return self.places.get(path)
+
+    def place_of(self, path: Path) -> str:
+        """Give where a value stands, as ``file:line``; its file alone where it has no place."""
+        place = self.places.get(path)
+        return f"{self.file}:{place.key_line}" if place is not None else self.file
+
+    def resolve(self, path: Path, expanded: str) -> Any:
+        """Give the value of the scalar at a path, had it this text. Raises ValueError where its tag does not fit."""
+        return value_of(self._scalars[path], expanded)
+
+    def key_place(self, path: Path) -> str:
+        """Give where the key of a value stands, as ``file:line:column``."""
+        mistake = self.mistake(path, "", on_key=True)
+        return f"{mistake.file}:{mistake.line}:{mistake.column}"
+
+    def is_broken(self, path: Path) -> bool:
+        """Say whether the value here could not be known; `mistakes` has said why."""
+        return path in self.broken
+
+    def references(self, path: Path) -> frozenset[str]:
+        """Give the names of the parameters that a scalar refers to."""
+        return self.referring.get(path, _NOTHING)
+
+    def variable(self, path: Path) -> Callable[[str], Any]:
+        """Give the function that gives the value of what stands between ``${`` and ``}`` in the scalar at this path."""
+        return self.variables.value
+
+    def is_argument(self, path: Path) -> bool:
+        """Say whether the value here was put in for a parameter, as a whole: in an expression it is a constant."""
+        return False
+
+    def directory(self, path: Path) -> str | None:
+        """Give what relative paths at this place are relative to; None where that is said elsewhere."""
+        return None
+
+    def position(self, path: Path) -> str:
+        """Give how an operator at this path is numbered in the ledger; nothing where its index is its number."""
+        return ""
 
     def _position(self, index: int) -> tuple[int, int]:
         """Give the line and column of a character of the source; its end is the end of the last line."""
@@ -173,10 +218,11 @@ def _on_one_line(text: str) -> str:
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
-def read_document(file: str | os.PathLike[str], environment: Mapping[str, str] | None = None) -> Document:
+def read_document(file: str | os.PathLike[str], environment: Mapping[str, str] | Variables | None = None) -> Document:
     """Read a YAML file. What is wrong with the file or in it is in the document's `mistakes`; nothing is raised.
 
-    Blocks while it reads. `environment` is where variables are looked up; that of the process unless given.
+    Blocks while it reads. `environment` is where variables are looked up; that of the process unless given. Documents that
+    get the same `Variables` share what is secret.
     """
     name = os.fspath(file)
     data = b""
@@ -212,7 +258,9 @@ def read_document(file: str | os.PathLike[str], environment: Mapping[str, str] |
     return document
 
 
-def parse_document(text: str, file: str = "<text>", environment: Mapping[str, str] | None = None) -> Document:
+def parse_document(
+    text: str, file: str = "<text>", environment: Mapping[str, str] | Variables | None = None
+) -> Document:
     """Parse a YAML text. What is wrong in it is in the document's `mistakes`; nothing is raised.
 
     >>> document = parse_document("open: 12:30\\nlimit: ${LIMIT:-0o17}\\nname: '1'\\n", environment={})
@@ -231,9 +279,8 @@ def parse_document(text: str, file: str = "<text>", environment: Mapping[str, st
     document = _empty_document(file, text, environment)
     root = _compose(text, document)
     if root is not None:
-        variables = Variables(os.environ if environment is None else environment, _secret_names(root))
-        document.variables = variables
-        _Walk(document).top(root)
+        document.variables.add_secrets(_secret_names(root))
+        _Walk(document, _parameters(root)).top(root)
         document.mistakes.sort(key=lambda mistake: (mistake.line, mistake.column))
     return document
 
@@ -241,7 +288,9 @@ def parse_document(text: str, file: str = "<text>", environment: Mapping[str, st
 _TOO_LARGE: Final = f"the file is larger than {_MOST_BYTES // 2**20} MiB"
 
 
-def _empty_document(file: str, text: str, environment: Mapping[str, str] | None) -> Document:
+def _empty_document(file: str, text: str, environment: Mapping[str, str] | Variables | None) -> Document:
+    if isinstance(environment, Variables):
+        return Document(file, text, environment)
     return Document(file, text, Variables(os.environ if environment is None else environment))
 
 
@@ -560,6 +609,25 @@ def _secret_names(root: Node) -> list[str]:
     return names
 
 
+def _parameters(root: Node) -> dict[str, list[str]]:
+    """Give the names of the parameters of each template; what is wrong with them is reported by whoever reads them."""
+    found: dict[str, list[str]] = {}
+    for name, template in _entries(root, "templates"):
+        found.setdefault(name, [key for key, _ in _entries(template, "parameters")])
+    return found
+
+
+def _entries(node: Node, section: str) -> Iterator[tuple[str, Node]]:
+    """Give the keys and values of a mapping that is a value of another one."""
+    for key, value in node.value if isinstance(node, MappingNode) else ():
+        if isinstance(key, ScalarNode) and key.value == section:
+            target = value.value if isinstance(value, _Alias) else value
+            for name, item in target.value if isinstance(target, MappingNode) else ():
+                if isinstance(name, ScalarNode):
+                    yield name.value, item.value if isinstance(item, _Alias) else item
+            return
+
+
 class _TooMuch(Exception):
     """The document goes beyond a bound: the walk ends."""
 
@@ -573,15 +641,16 @@ class _TooMuch(Exception):
 class _Walk:
     """Turns nodes into plain values, and fills in the document's places and mistakes."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, parameters: Mapping[str, Iterable[str]]) -> None:
         self._document = document
+        self._parameters = {name: Parameters(names, document.variables) for name, names in parameters.items()}
         self._source = document._text
         self._open: set[int] = set()  # the collections that the walk is in
         self._aliases = 0  # how many aliases deep the walk is
         self._outermost = 0  # where the first of those stands
         self._aliased = 0  # how many values came from aliases so far
         # A scalar with several aliases is expanded once: its mistakes are told once, and memory stays bounded.
-        self._expanded: dict[int, tuple[Any, str, bool]] = {}
+        self._expanded: dict[tuple[int, str], tuple[Any, str, bool]] = {}
 
     def top(self, root: Node) -> None:
         """Set the document's value from its top node."""
@@ -688,11 +757,17 @@ class _Walk:
                 self._document.broken.add(path)
 
     def _scalar(self, node: ScalarNode, path: Path, key: int | None, keep: bool) -> Any:
-        if id(node) not in self._expanded:
-            self._expanded[id(node)] = self._expand(node, path)
-        value, expanded, broken = self._expanded[id(node)]
+        # Within a template the names of its parameters mean something else.
+        template = str(path[1]) if len(path) > 3 and path[0] == "templates" and path[2] == "operators" else ""
+        parameters = self._parameters.get(template) if template else None
+        key_of_it = (id(node), template if parameters is not None else "")
+        if key_of_it not in self._expanded:
+            self._expanded[key_of_it] = self._expand(node, path, parameters)
+        value, expanded, broken = self._expanded[key_of_it]
         if keep:
             document = self._document
+            if parameters is not None and not broken and (names := parameters.in_text(node.value)):
+                document.referring[path] = names
             line, column = document._position(_content(self._source, node))
             key_position = (line, column) if key is None else document._position(key)
             document.places[path] = Place(line, column, *key_position, node.value, _STYLES[node.style], expanded)
@@ -701,8 +776,11 @@ class _Walk:
                 document.broken.add(path)
         return value
 
-    def _expand(self, node: ScalarNode, path: Path) -> tuple[Any, str, bool]:
-        """Give a scalar's value, its text with variables put in, and whether a mistake about it was reported."""
+    def _expand(self, node: ScalarNode, path: Path, parameters: Parameters | None) -> tuple[Any, str, bool]:
+        """Give a scalar's value, its text with variables put in, and whether a mistake about it was reported.
+
+        One that refers to parameters stays as it is: what it is will be known where its template is used.
+        """
         document = self._document
         try:
             node.value = _join_surrogates(node.value)
@@ -710,25 +788,36 @@ class _Walk:
             document._report(_index(node), path, _SURROGATE, _PAIR)
             return None, "", True
         text = node.value
+        refers = parameters is not None and parameters.in_text(text)
         try:
-            expanded = document.variables.expand(text)
+            expanded = text if refers else document.variables.expand(text)
+            problems = parameters.problems(text) if refers and parameters is not None else []
         except ValueError:
+            expanded = text
+            problems = (parameters or document.variables).problems(text)
+        if problems:
             indexes = _indexes(self._source, node)
-            for offset, message in document.variables.problems(text):
+            for offset, message in problems:
                 document._report(indexes[offset], path, message, 'path: "${OUTPUT:-out.ndjson}"')
             return text, text, True
         tag = node.tag
         if problem := _tag_problem(tag, _SCALAR_TAGS, "a scalar"):
             document._report(_index(node), path, problem, _TAGLESS)
             return expanded, expanded, True
+        if refers:
+            return text, text, False
         try:
-            if tag.startswith(_CORE_TAG):
-                return _resolve_as(tag.removeprefix(_CORE_TAG), expanded), expanded, False
-            plain = node.style is None and not tag
-            return _resolve(expanded) if plain else expanded, expanded, False
+            return value_of(node, expanded), expanded, False
         except ValueError as error:
             document._report(_content(self._source, node), path, str(error), _TYPED)
             return expanded, expanded, True
+
+
+def value_of(node: ScalarNode, expanded: str) -> Any:
+    """Give the value of a scalar, in which these are the variables put in. Raises ValueError where its tag does not fit."""
+    if node.tag.startswith(_CORE_TAG):
+        return _resolve_as(node.tag.removeprefix(_CORE_TAG), expanded)
+    return _resolve(expanded) if node.style is None and not node.tag else expanded
 
 
 _SURROGATE: Final = "an escape in this text is half of a character"

@@ -41,6 +41,7 @@ __all__ = [
     "Nested",
     "Scope",
     "Spec",
+    "TextWithList",
     "Unit",
     "did_you_mean",
     "example_of",
@@ -74,8 +75,17 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; known: {', '.join(names)}" if 0 < len(names) <= _MOST_LISTED else ""
 
 
+class TextWithList:
+    """The value of a scalar into whose text a list or mapping was to be put: an expression can have that, a text not."""
+
+    def __str__(self) -> str:
+        return "a text with a list or mapping in it"
+
+
 def plainly(value: object) -> str:
     """Name the type of a plain value the way the YAML's author would."""
+    if isinstance(value, TextWithList):
+        return str(value)
     for types, name in (
         (bool, "a boolean"),
         ((int, float), "a number"),
@@ -107,18 +117,18 @@ class Scope:
         self.document = document
         self.path = path
         self.mistakes: list[Mistake] = [] if mistakes is None else mistakes
-        self.directory = directory
+        self._directory = directory
         self.prefix = prefix
         self.example = example
 
     def child(self, key: str | int, example: str = "") -> Scope:
         """Give the scope of a member of this value; its example is that of this value unless given."""
         path = (*self.path, key)
-        return Scope(self.document, path, self.mistakes, self.directory, self.prefix, example or self.example)
+        return Scope(self.document, path, self.mistakes, self._directory, self.prefix, example or self.example)
 
     def like(self, example: str) -> Scope:
         """Give this scope with another example, if there is one."""
-        return Scope(self.document, self.path, self.mistakes, self.directory, self.prefix, example or self.example)
+        return Scope(self.document, self.path, self.mistakes, self._directory, self.prefix, example or self.example)
 
     def wrong(
         self, message: str, *, on_key: bool = False, inside: tuple[int, int] | None = None, example: str = ""
@@ -141,16 +151,22 @@ class Scope:
     @property
     def broken(self) -> bool:
         """Whether the value here could not be known; the document has said why."""
-        return self.document is not None and self.path in self.document.broken
+        return self.document is not None and self.document.is_broken(self.path)
+
+    @property
+    def directory(self) -> str | None:
+        """What relative paths here are relative to; None for the working directory."""
+        of_document = self.document.directory(self.path) if self.document is not None else None
+        return of_document if of_document is not None else self._directory
 
     def text(self) -> str | None:
         """Give the scalar as it was written, before variables were put in; None for values from Python."""
-        place = self.document.places.get(self.path) if self.document is not None else None
+        place = self.document.place(self.path) if self.document is not None else None
         return place.text if place is not None else None
 
     def expanded(self) -> str | None:
         """Give the scalar as it was written, with variables put in; None for values from Python."""
-        place = self.document.places.get(self.path) if self.document is not None else None
+        place = self.document.place(self.path) if self.document is not None else None
         return place.expanded if place is not None else None
 
 
@@ -212,7 +228,7 @@ class Unit(Kind):
         return super().write(value) if value is None else self._write(value)
 
     def convert(self, value: Any, scope: Scope) -> Any:
-        if isinstance(value, list | tuple | Mapping) or value is None:
+        if isinstance(value, list | tuple | Mapping | TextWithList) or value is None:
             return self._wanted(value, scope)
         try:
             return self._read(value)
@@ -540,9 +556,7 @@ class Spec:
         wrong = False
         for key, item in value.items():
             if key not in options:
-                near = nearest(key, options)
-                at = scope.child(key, example_of(near, options[near]) if near is not None else "")
-                at.wrong(f"unknown key {key!r}{did_you_mean(key, options)}", on_key=True)
+                cls.unknown_key(key, scope)
                 wrong = True
                 continue
             if item is None and options[key].default is None:
@@ -553,10 +567,23 @@ class Spec:
         for name, field in options.items():
             if field.default is REQUIRED and name not in value:
                 example = f", for example {field.metadata['example']}" if field.metadata["example"] else ""
-                message = f"{name!r} is missing: {field.metadata['doc'].rstrip('.')}{example}"
+                message = f"{name!r} is missing: {field.metadata['doc'].rstrip('.')}{example}{cls.hint(name)}"
                 scope.wrong(message, on_key=True, example=example_of(name, field))
                 wrong = True
         return INVALID if wrong else cls._build({options[key].name: item for key, item in given.items()}, scope)
+
+    @classmethod
+    def unknown_key(cls, key: str, scope: Scope) -> None:
+        """Report a key of a mapping that is no option."""
+        options = cls.options()
+        near = nearest(key, options)
+        at = scope.child(key, example_of(near, options[near]) if near is not None else "")
+        at.wrong(f"unknown key {key!r}{did_you_mean(key, options)}", on_key=True)
+
+    @classmethod
+    def hint(cls, name: str) -> str:
+        """Give what is said behind the mistake that this option is missing. Nothing, unless overridden."""
+        return ""
 
     @classmethod
     def _build(cls, given: dict[str, Any], scope: Scope) -> Self | Any:

@@ -11,5 +11,4 @@ def place_of(scope: Scope) -> str:
     """Give where a value stands, as file:line; nothing for values from Python."""
     if scope.document is None:
         return ""
-    place = scope.document.places.get(scope.path)
-    return f"{scope.document.file}:{place.key_line}" if place is not None else scope.document.file
+    return scope.document.place_of(scope.path)

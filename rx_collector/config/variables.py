@@ -6,12 +6,13 @@ expanded again: what a variable holds can be any text without changing the meani
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
 
-__all__ = ["VARIABLE", "Variables"]
+__all__ = ["VARIABLE", "Arguments", "Parameters", "Variables"]
 
 #: How deep braces may nest within a default. A regular expression cannot count, so it has a fixed number of levels.
 _BRACE_LEVELS: Final = 16
@@ -70,9 +71,25 @@ class Variables:
 
     def __init__(self, environment: Mapping[str, str], secrets: Iterable[str] = ()) -> None:
         self._environment = environment
-        self._secrets = frozenset(secrets)
+        self._secrets = set(secrets)
         #: What to look for in `redact`: secrets as they are, and as they look in quotes.
         self._handed_out: set[str] = set()
+        #: The values of the others, by name: a file that is read later can say that they are secret, too.
+        self._open: dict[str, set[str]] = {}
+
+    def add_secrets(self, names: Iterable[str]) -> None:
+        """Take more variables as secret; what was handed out of them before is redacted from now on.
+
+        >>> variables = Variables({"PIN": "0815"})
+        >>> said = "the code is " + variables.expand("${PIN}")
+        >>> variables.add_secrets(["PIN"])
+        >>> variables.redact(said)
+        'the code is ***'
+        """
+        for name in names:
+            self._secrets.add(name)
+            for value in self._open.pop(name, ()):
+                self._hide(value)
 
     def is_secret(self, name: str) -> bool:
         """Say whether the value of this variable must not be shown.
@@ -111,10 +128,15 @@ class Variables:
             value = word
         assert value is not None
         if value and self.is_secret(name):
-            # Messages often show a value by repr, logs as JSON: its escapes must not hide it from `redact`.
-            shown = {repr(value)[1:-1], json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
-            self._handed_out |= {value} | shown
+            self._hide(value)
+        elif value:
+            self._open.setdefault(name, set()).add(value)
         return value
+
+    def _hide(self, value: str) -> None:
+        # Messages often show a value by repr, logs as JSON: its escapes must not hide it from `redact`.
+        shown = {repr(value)[1:-1], json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+        self._handed_out |= {value} | shown
 
     @property
     def secrets_handed_out(self) -> int:
@@ -130,14 +152,7 @@ class Variables:
         Raises ValueError like `value`, for the first variable that is wrong.
         """
 
-        def put_in(match: re.Match[str]) -> str:
-            if match["escape"] is not None:
-                return "${"
-            if match["malformed"] is not None:
-                raise _malformed(text[match.end() : match.end() + 40])
-            return self.value(match["inside"])
-
-        return _TOKEN.sub(put_in, text) if "${" in text else text
+        return _put_in(text, self.value)
 
     def problems(self, text: str) -> list[tuple[int, str]]:
         """Give every variable of a text that `expand` refuses: its offset in the text, and what is wrong.
@@ -147,17 +162,7 @@ class Variables:
         >>> [offset for offset, _ in Variables({}).problems("${A} ${B:-1} ${}")]
         [0, 13]
         """
-        found = []
-        for match in _TOKEN.finditer(text):
-            if match["escape"] is not None:
-                continue
-            try:
-                if match["malformed"] is not None:
-                    raise _malformed(text[match.end() : match.end() + 40])
-                self.value(match["inside"])
-            except ValueError as error:
-                found.append((match.start(), str(error)))
-        return found
+        return _problems(text, self.value)
 
     def redact(self, text: str) -> str:
         """Give the text with ``***`` for every secret that was handed out.
@@ -188,6 +193,108 @@ class Variables:
             pieces += [text[done:start], _REDACTED]
             done = end
         return "".join([*pieces, text[done:]])
+
+
+def _put_in(text: str, value: Callable[[str], str]) -> str:
+    def put_in(match: re.Match[str]) -> str:
+        if match["escape"] is not None:
+            return "${"
+        if match["malformed"] is not None:
+            raise _malformed(text[match.end() : match.end() + 40])
+        return value(match["inside"])
+
+    return _TOKEN.sub(put_in, text) if "${" in text else text
+
+
+def _problems(text: str, value: Callable[[str], object]) -> list[tuple[int, str]]:
+    found = []
+    for match in _TOKEN.finditer(text):
+        if match["escape"] is not None:
+            continue
+        try:
+            if match["malformed"] is not None:
+                raise _malformed(text[match.end() : match.end() + 40])
+            value(match["inside"])
+        except ValueError as error:
+            found.append((match.start(), str(error)))
+    return found
+
+
+class Parameters:
+    """The parameters of a template, by whose names ``${name}`` means them and no variable.
+
+    Before the template is used nothing is known of them but their names.
+    """
+
+    def __init__(self, names: Iterable[str], variables: Variables) -> None:
+        self.names = frozenset(names)
+        self._variables = variables
+
+    def in_text(self, text: str) -> frozenset[str]:
+        """Give those that a text refers to.
+
+        >>> sorted(Parameters(["a", "b"], Variables({})).in_text("${a} ${HOME:-x} $${b}"))
+        ['a']
+        """
+        if "${" not in text:
+            return frozenset()
+        return self.names & {match["name"] for match in _TOKEN.finditer(text) if match["inside"] is not None}
+
+    def problems(self, text: str) -> list[tuple[int, str]]:
+        """Give what is wrong with each parameter or variable of a text: its offset, and what it is.
+
+        >>> Parameters(["field"], Variables({})).problems("${fild} ${field:-x}")[0][1]
+        "the variable fild is not set; give it a default with ${fild:-default}, or did you mean the parameter 'field'?"
+        """
+        return _problems(text, self._value)
+
+    def _value(self, inside: str) -> str:
+        match = _WHOLE.fullmatch(inside)
+        if match is None or match["name"] not in self.names:
+            try:
+                return self._variables.value(inside)
+            except ValueError as error:
+                near = difflib.get_close_matches(match["name"], sorted(self.names), n=1) if match is not None else []
+                hint = f", or did you mean the parameter {near[0]!r}?" if near else ""
+                raise ValueError(f"{error}{hint}") from None
+        if match["operator"] is not None:
+            raise ValueError(f"{match['name']} is a parameter; its default stands under 'parameters'")
+        return ""
+
+
+class Arguments:
+    """What ``${…}`` stands for where a template is used: the values of its parameters, and variables.
+
+    Raises ValueError as `Variables` does; a value is never expanded again.
+
+    >>> arguments = Arguments({"field": ("pid", "pid"), "most": (5, "5")}, Variables({"HOME": "/root"}))
+    >>> arguments.value("most"), arguments.value("HOME"), arguments.expand("${HOME}/${field}/${most}")
+    (5, '/root', '/root/pid/5')
+    """
+
+    def __init__(self, values: Mapping[str, tuple[Any, str | None]], variables: Variables) -> None:
+        #: Of each the value, and the text it is within a text; None where it cannot stand in one.
+        self._values = values
+        self._variables = variables
+
+    def value(self, inside: str) -> Any:
+        """Give the value of what stands between the braces; that of a parameter has its own type."""
+        if inside in self._values:
+            return self._values[inside][0]
+        return self._variables.value(inside)
+
+    def expand(self, text: str) -> str:
+        """Put all values into a text. Raises ValueError for a list or a mapping, too."""
+        return _put_in(text, self._text)
+
+    def _text(self, inside: str) -> str:
+        if inside not in self._values:
+            return self._variables.value(inside)
+        value, text = self._values[inside]
+        if text is None:
+            what = "mapping" if isinstance(value, Mapping) else "list"
+            raise ValueError(f"the parameter {inside!r} is a {what} and cannot stand within a text; let it stand alone")
+        return text
 
 
 def _is_word(character: str) -> bool:

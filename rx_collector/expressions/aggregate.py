@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from rx_collector.config.options import INVALID, Kind, Scope, did_you_mean, plainly
+from rx_collector.config.options import INVALID, Kind, Scope, TextWithList, did_you_mean, plainly
 from rx_collector.expressions.errors import ExpressionError
 from rx_collector.expressions.parse import Expression, parse_expression
 from rx_collector.expressions.sketch import Distinct, Frequent, Quantiles
@@ -48,6 +48,10 @@ class AggregateFunction:
     #: The least and the greatest value of a second argument, and how the other functions depend on it.
     parameter: tuple[float, float] | None = None
     with_parameter: Callable[[AggregateFunction, float], AggregateFunction] | None = None
+    #: Source that does what `add` does, for compiled loops, with the names ``state`` and ``value`` in braces.
+    inline: str = ""
+    #: Source of a condition under which `check` lets ``{value}`` pass, so that most need no call.
+    fits: str = ""
 
     def step(self, state: Any, value: Any) -> Any:
         """Give the state with one more value in it. Raises TypeError or ValueError for one that `check` refuses."""
@@ -114,6 +118,8 @@ def _percentile(function: AggregateFunction, percent: float) -> AggregateFunctio
     return replace(function, result=lambda state: state.at(percent / 100))
 
 
+#: A number from JSON, as nearly all are.
+_IS_A_NUMBER: Final = "{value}.__class__ is float or {value}.__class__ is int and -(2**63) <= {value} < 2**64"
 _least = _either(lambda one, other: min(one, other, key=_rank))
 _greatest = _either(lambda one, other: max(one, other, key=_rank))
 _first, _last = _either(lambda one, other: one), _either(lambda one, other: other)
@@ -125,8 +131,17 @@ AGGREGATES: Final[dict[str, AggregateFunction]] = {
         lambda state, value: state + 1,
         operator.add,
         argument_needed=False,
+        inline="{state} += 1",
     ),
-    "sum": AggregateFunction("the sum of numbers; 0 of none", int, operator.add, operator.add, check=_number),
+    "sum": AggregateFunction(
+        "the sum of numbers; 0 of none",
+        int,
+        operator.add,
+        operator.add,
+        check=_number,
+        inline="{state} += {value}",
+        fits=_IS_A_NUMBER,
+    ),
     "mean": AggregateFunction(
         "the mean of numbers",
         lambda: (0, 0),
@@ -134,6 +149,7 @@ AGGREGATES: Final[dict[str, AggregateFunction]] = {
         lambda one, other: (one[0] + other[0], one[1] + other[1]),
         _mean,
         check=_number,
+        fits=_IS_A_NUMBER,
     ),
     "min": AggregateFunction("the least number or text", _nothing, _least, _least, check=_rank),
     "max": AggregateFunction("the greatest number or text", _nothing, _greatest, _greatest, check=_rank),
@@ -251,16 +267,16 @@ class _AggregateKind(Kind):
     def convert(self, value: Any, scope: Scope) -> Any:
         if isinstance(value, Aggregate):
             return value
-        if not isinstance(value, str):
+        if not isinstance(value, str | TextWithList):
             return scope.wrong(f"{self.wanted} is wanted here, not {plainly(value)}")
         document, text = scope.document, scope.text()
-        if document is not None and scope.path in document.broken:
+        if scope.broken:
             return INVALID
         try:
             if document is not None and text is not None:
-                aggregate = parse_aggregate(text, document.variables.value)
+                aggregate = parse_aggregate(text, document.variable(scope.path))
             else:
-                aggregate = parse_aggregate(value)
+                aggregate = parse_aggregate(str(value))
         except ExpressionError as error:
             return scope.wrong(error.message, inside=(error.line, error.column))
         if not aggregate.function.fixed_size and not self.sketches:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from rx_collector.config.options import INVALID, Kind, Scope, plainly
+from rx_collector.config.options import INVALID, Kind, Scope, TextWithList, plainly
 from rx_collector.expressions.errors import ExpressionError
 from rx_collector.expressions.parse import Expression, parse_expression
 
@@ -32,6 +33,16 @@ def fields_read(*evaluations: Evaluation) -> frozenset[str] | None:
     return frozenset(fields)
 
 
+def _constant(value: Any, scope: Scope) -> Any:
+    """Give the expression that is a value put in for a parameter: never its text, parsed."""
+    try:
+        made = parse_expression("${value}", lambda _: value)
+    except ExpressionError as error:
+        return scope.wrong(error.message)
+    made.text = json.dumps(value, ensure_ascii=False)
+    return made
+
+
 class _ExpressionKind(Kind):
     """A text is parsed and checked; with `literals`, numbers, booleans and null stand for themselves."""
 
@@ -44,6 +55,13 @@ class _ExpressionKind(Kind):
     def convert(self, value: Any, scope: Scope) -> Any:
         if isinstance(value, Expression) or (callable(value) and scope.document is None):
             return value
+        document = scope.document
+        if document is not None and scope.broken:
+            return INVALID
+        if document is not None and document.is_argument(scope.path):
+            return _constant(value, scope)
+        if isinstance(value, TextWithList):
+            value = scope.text()
         if self.literals and not isinstance(value, str) and (value is None or isinstance(value, bool | int | float)):
             return parse_expression(repr(value))
         if isinstance(value, bool | int | float):
@@ -51,13 +69,10 @@ class _ExpressionKind(Kind):
         if not isinstance(value, str):
             return scope.wrong(f"{self.wanted} is wanted here, not {plainly(value)}")
         # An expression sees its text as it was written: a variable is a constant in it, never more text.
-        document = scope.document
-        if document is not None and scope.path in document.broken:
-            return INVALID
         text = scope.text()
         try:
             if document is not None and text is not None:
-                return parse_expression(text, document.variables.value)
+                return parse_expression(text, document.variable(scope.path))
             return parse_expression(value)
         except ExpressionError as error:
             return scope.wrong(error.message, inside=(error.line, error.column))

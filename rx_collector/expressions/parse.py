@@ -105,11 +105,12 @@ class Expression:
         return hash(self.text)
 
 
-def parse_expression(text: str, variable: Callable[[str], str] | None = None) -> Expression:
+def parse_expression(text: str, variable: Callable[[str], Any] | None = None) -> Expression:
     """Parse and check an expression.
 
     `variable` gives the value for what stands between ``${`` and ``}``, or raises ValueError; without it variables are
-    a mistake. Raises ExpressionError for anything that is not a right expression, whatever the text.
+    a mistake. A value is a constant of its own type, be it a text, a number, a list or a mapping. Raises ExpressionError
+    for anything that is not a right expression, whatever the text.
 
     >>> parse_expression("bytes / 1024 > 10").fields
     frozenset({'bytes'})
@@ -118,10 +119,10 @@ def parse_expression(text: str, variable: Callable[[str], str] | None = None) ->
 
 
 class _Parser:
-    def __init__(self, text: str, variable: Callable[[str], str] | None) -> None:
+    def __init__(self, text: str, variable: Callable[[str], Any] | None) -> None:
         self.text = text
         self._variable = variable
-        self._values: list[str] = []
+        self._values: list[Any] = []
         self._shifts: list[tuple[int, int]] = []  # index in the changed text, what to add for the index in the original
         self._source = ""
         self._failures: dict[ast.Call, str] = {}
@@ -262,7 +263,7 @@ class _Parser:
         value = node.value
         if isinstance(value, str):
             if _TOKEN.search(value):
-                return self._variable_at(node, _TOKEN.sub(lambda token: self._value(token), value))
+                return self._variable_at(node, _TOKEN.sub(lambda token: self._text(node, token), value))
             return node
         if value is None or isinstance(value, bool | float):
             return node
@@ -272,18 +273,35 @@ class _Parser:
             return node
         raise self._error(node, f"{ast.unparse(node)} is not allowed in an expression")
 
-    def _value(self, token: re.Match[str]) -> str:
+    def _text(self, node: ast.expr, token: re.Match[str]) -> str:
+        """Give the value of a variable within a text that stands in the expression."""
         index = int(token[1])
-        return self._values[index] if index < len(self._values) else token[0]
+        value = self._values[index] if index < len(self._values) else token[0]
+        if isinstance(value, list | dict):
+            what = "list" if isinstance(value, list) else "mapping"
+            raise self._error(node, f"a {what} cannot stand within a text")
+        return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
     def _variable_at(self, node: ast.expr, value: Any) -> ast.expr:
-        return ast.copy_location(Variable(value=value), node)
+        made: ast.expr
+        if isinstance(value, list):  # made anew for each event, as one that is written there
+            made = ast.List(elts=[self._variable_at(node, item) for item in value], ctx=ast.Load())
+        elif isinstance(value, dict):
+            keys: list[ast.expr | None] = [self._variable_at(node, key) for key in value]
+            made = ast.Dict(keys=keys, values=[self._variable_at(node, item) for item in value.values()])
+        else:
+            if isinstance(value, int) and value.bit_length() > 1024:
+                raise self._error(node, "the number is too large")
+            made = Variable(value=value)
+        return ast.copy_location(made, node)
 
     def _check_name(self, node: ast.Name) -> ast.expr:
         name = node.id
         token = _TOKEN.fullmatch(name)
         if token and int(token[1]) < len(self._values):
             return self._variable_at(node, self._values[int(token[1])])
+        if self._values and _TOKEN.search(name):
+            raise self._error(node, "a variable is a value, and no part of a name; this[...] takes a name as a text")
         if name in _CONSTANTS:
             raise self._error(node, f'write {_CONSTANTS[name]} (a field of that name is this["{name}"])')
         if name.startswith("__") and name.endswith("__"):
@@ -303,6 +321,9 @@ class _Parser:
 
     def _check_attribute(self, node: ast.Attribute) -> ast.expr:
         name = node.attr
+        if self._values and _TOKEN.search(name):
+            message = "a variable is a value, and no name behind a dot; write [${NAME}] for it"
+            raise self._error(node.value, message)
         if name.startswith("_"):
             raise self._error(node.value, f"the attribute {name!r} is not allowed: it begins with '_'")
         if isinstance(node.value, ast.Name) and node.value.id == "meta":

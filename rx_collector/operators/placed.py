@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from rx_collector.config.options import INVALID, REQUIRED, Kind, Scope, did_you_mean, nearest
 from rx_collector.config.place import place_of
+from rx_collector.config.schemas import with_references
 from rx_collector.parsers import FORMATS
 from rx_collector.stream.operator import OPERATORS, Operator, PlacedOperator
 from rx_collector.stream.segment import Step
 
-__all__ = ["OperatorItem", "PlacedOperator", "all_steps_of", "definitions", "steps_of", "unknown"]
+__all__ = ["USE", "OperatorItem", "PlacedOperator", "all_steps_of", "definitions", "steps_of", "unknown"]
+
+#: The item that stands for the operators of a template.
+USE: Final = "use"
 
 
 def steps_of(operators: Sequence[PlacedOperator], outer: str = "operators") -> list[Step]:
     """Give the steps of a list of operators, as the ledger names them: ``operators[2] group_by``.
 
-    Those within an operator, whose own name is `outer`, are named ``operators[2].group_by[0] limit``.
+    Those within an operator, whose own name is `outer`, are named ``operators[2].group_by[0] limit``. Those of a template
+    have the number of the item that uses it, and their own: ``operators[2] clean[0] filter``.
     """
     prefix = outer.replace(" ", ".")
+    positions = [placed.position or f"[{index}]" for index, placed in enumerate(operators)]
+    if len(set(positions)) < len(positions):  # the list was changed in Python
+        positions = [f"[{index}]" for index in range(len(positions))]
     return [
-        Step(placed.operator, f"{prefix}[{index}] {placed.operator.name}", placed.place)
-        for index, placed in enumerate(operators)
+        Step(placed.operator, f"{prefix}{position} {placed.operator.name}", placed.place)
+        for placed, position in zip(operators, positions, strict=True)
     ]
 
 
@@ -32,6 +40,28 @@ def all_steps_of(operators: Sequence[PlacedOperator], outer: str = "operators") 
         yield step, 0
         for inner, depth in all_steps_of(step.operator.within, step.label):
             yield inner, depth + 1
+
+
+_USED: Final = "use: {no_system: {below: 1000}}"
+_USE_SCHEMA: Final = {
+    "type": "object",
+    "description": "Put the operators of a template in here: its name, or its name with the values of its parameters.",
+    "properties": {
+        USE: {
+            "anyOf": [
+                {"type": "string"},
+                {
+                    "type": "object",
+                    "additionalProperties": {"type": ["object", "null"]},
+                    "minProperties": 1,
+                    "maxProperties": 1,
+                },
+            ]
+        }
+    },
+    "required": [USE],
+    "additionalProperties": False,
+}
 
 
 def unknown(sort: str, key: str, hint: str, scope: Scope, example: str = "") -> None:
@@ -69,14 +99,14 @@ class OperatorItem(Kind):
             return self._wanted(value, scope)
         else:
             named = scope
-        known = self.known()
+        known = self.known() | {USE}
         strange = [key for key in value if key not in known]
         for key in strange:
             near = nearest(key, known)
             if key in FORMATS:
                 hint, example = f"; write parse: {{format: {key}}}", FORMATS[key].example
             elif near is not None:
-                hint, example = did_you_mean(key, known), OPERATORS[near].example
+                hint, example = did_you_mean(key, known), _USED if near == USE else OPERATORS[near].example
             else:
                 hint, example = "; 'rx-collector list' shows what there is", ""
             unknown("operator", key, hint, scope, example)
@@ -86,10 +116,15 @@ class OperatorItem(Kind):
             keys = ", ".join(value) or "none"
             return scope.wrong(f"one operator is wanted in each item, not {len(value)} ({keys}); begin each with '- '")
         ((name, options),) = value.items()
+        if name == USE:
+            return scope.wrong("a template can be used in a file only")
         if not self._fits(OPERATORS[name], scope.child(name)):
             return INVALID
         made = OPERATORS[name].from_value(options, named.child(name, OPERATORS[name].example))
-        return INVALID if made is INVALID else PlacedOperator(made, place_of(scope.child(name)))
+        if made is INVALID:
+            return INVALID
+        position = scope.document.position(scope.path) if scope.document is not None else ""
+        return PlacedOperator(made, place_of(scope.child(name)), position)
 
     def _fits(self, component: type[Operator], scope: Scope) -> bool:
         if not self._within or component.in_groups:
@@ -122,10 +157,17 @@ class OperatorItem(Kind):
                     "additionalProperties": False,
                 }
             )
-        return {"anyOf": forms}
+        return {"anyOf": [*forms, _USE_SCHEMA]}
 
 
 def definitions() -> dict[str, Any]:
     """Give the ``$defs`` of a JSON Schema in which operators stand."""
     kinds = [OperatorItem(), OperatorItem(within="group_by")]
-    return {kind.schema()["$ref"].rpartition("/")[2]: kind.definition() for kind in kinds}
+    found = {}
+    for kind in kinds:
+        for schema, definition in (
+            (kind.schema(), kind.definition()),
+            (with_references(kind.schema()), with_references(kind.definition())),
+        ):
+            found[schema["$ref"].rpartition("/")[2]] = definition
+    return found

@@ -5,22 +5,25 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rx_collector.config.options import COUNT, DURATION, INVALID, Choice, MappingOf, Scope, option
 from rx_collector.event import Event, format_time
-from rx_collector.expressions.aggregate import WINDOW_AGGREGATE, Aggregate
+from rx_collector.expressions.aggregate import WINDOW_AGGREGATE, Aggregate, AggregateFunction
 from rx_collector.expressions.keys import hashable
-from rx_collector.expressions.option import KEYS, Evaluation
+from rx_collector.expressions.option import KEYS, Evaluation, fields_read
 from rx_collector.ledger import Node
 from rx_collector.operators._holding import Holding
 from rx_collector.operators._state import reject
 from rx_collector.operators._timer import Timer
-from rx_collector.stream.flow import Batch, BatchObserver, Context
-from rx_collector.stream.operator import BatchOperator, operator
+from rx_collector.stream.flow import Absorber, Batch, BatchObserver, Context
+from rx_collector.stream.operator import BatchOperator, Stage, operator
+
+if TYPE_CHECKING:
+    from rx_collector.stream.code import SegmentCode
 
 __all__ = ["Aggregated", "Grouping", "Sessions", "State", "Window"]
 
@@ -216,7 +219,70 @@ class State:
         self.closed = False
 
 
-class _Windows(Holding):
+@dataclass(frozen=True)
+class _Fold(Stage):
+    """Takes an event into its window, at the end of the loop of the stages before. Only the first of a window is made."""
+
+    windows: _Windows
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """That of the operator."""
+        return self.windows.node.name.rpartition(" ")[2]
+
+    def needs(self) -> frozenset[str] | None:
+        arguments = [aggregate.argument for _, aggregate in self.windows.aggregates if aggregate.argument is not None]
+        return fields_read(*(evaluation for _, evaluation in self.windows.keys), *arguments)
+
+    def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
+        windows = self.windows
+        keys = [self._value(evaluation, code) for _, evaluation in windows.keys]
+        values = [self._checked(aggregate, code) for _, aggregate in windows.aggregates]
+        together = f"({', '.join(keys)}, )" if keys else "()"
+        place, state = code.temporary(), code.temporary()
+        code.write(f"{place} = {together}")
+        if keys:  # most are texts and numbers, which can be the key of a dict
+            test = " or ".join(f"({key}.__class__ is not str and {key}.__class__ is not int)" for key in keys)
+            code.write(f"if {test}: {place} = {code.bind(hashable, 'hashable')}({place})")
+        start, end = windows.emit_place(code, place)
+        states = code.bind(windows.states, "states")
+        code.write(f"{state} = {states}.pop({place}, None)")
+        code.write(f"if {state} is None:")
+        first = "event" if code.has_event else code.event_source()
+        code.write(
+            f"    {state} = {code.bind(windows.open, 'open_window')}({place}, {together}, {start}, {end}, {first})"
+        )
+        code.write("else:")
+        code.write(f"    {states}[{place}] = {state}")  # it is the one that got an event last now
+        code.write(f"{state}.owned += 1")
+        held = code.temporary()
+        code.write(f"{held} = {state}.values")
+        for number, ((_, aggregate), value) in enumerate(zip(windows.aggregates, values, strict=True)):
+            function, slot = aggregate.function, f"{held}[{number}]"
+            add = f"{slot} = {code.bind(function.add, 'add')}({slot}, {value})"
+            step = function.inline.format(state=slot, value=value) if function.inline else add
+            code.write(step if value == "True" else f"if {value} is not None: {step}")
+        code.absorbed = True
+
+    @staticmethod
+    def _value(evaluation: Evaluation, code: SegmentCode) -> str:
+        value = code.temporary()
+        code.write(f"{value} = {code.value(evaluation)}")
+        return value
+
+    def _checked(self, aggregate: Aggregate, code: SegmentCode) -> str:
+        """Write what finds the value of an aggregate's argument, and fails where it cannot be added."""
+        if aggregate.argument is None:
+            return "True"
+        value = self._value(aggregate.argument, code)
+        function = aggregate.function
+        if function.check is not AggregateFunction.check:
+            sure = f" or {function.fits.format(value=value)}" if function.fits else ""
+            code.write(f"if not ({value} is None{sure}): {code.bind(function.check, 'check')}({value})")
+        return value
+
+
+class _Windows(Holding, Absorber):
     """What all kinds have in common: keys and values of events, what is held, timers, the end.
 
     It works on the thread that brings the batches, and on the timer's when the time is up.
@@ -224,11 +290,12 @@ class _Windows(Holding):
 
     def __init__(self, spec: Grouping, downstream: BatchObserver, context: Context, node: Node) -> None:
         super().__init__(downstream, context, node)
-        self._keys = list(spec.group_by().items())
-        self._aggregates = list(spec.aggregates().items())
-        self._functions = [aggregate.function for _, aggregate in self._aggregates]
+        self.node = node
+        self.keys = list(spec.group_by().items())
+        self.aggregates = list(spec.aggregates().items())
+        self._functions = [aggregate.function for _, aggregate in self.aggregates]
         self._most: int = spec.size  # type: ignore[attr-defined]
-        self._states: dict[Hashable, State] = {}  # in the order of their last event
+        self.states: dict[Hashable, State] = {}  # in the order of their last event
         self._order = itertools.count()
         self._out: list[Event] = []
         self._merged = 0
@@ -262,8 +329,8 @@ class _Windows(Holding):
             rejections: list[tuple[Event, Exception]] = []
             taken = 0
             if not self._disposed and not self._ended:
-                evaluations = [evaluation for _, evaluation in self._keys]
-                aggregates = [aggregate for _, aggregate in self._aggregates]
+                evaluations = [evaluation for _, evaluation in self.keys]
+                aggregates = [aggregate for _, aggregate in self.aggregates]
                 for event in batch:
                     try:
                         keys = tuple([evaluation(event) for evaluation in evaluations])
@@ -307,11 +374,50 @@ class _Windows(Holding):
         if ready:
             self._downstream.on_batch(ready)
 
+    # In the loop of the stages before
+
+    def absorbing_stage(self) -> _Fold | None:
+        return None
+
+    def begin_absorbing(self) -> bool:
+        self._lock.acquire()
+        if self._disposed or self._ended:
+            self._lock.release()
+            return False
+        self._begin()
+        return True
+
+    def end_absorbing(self, came: int, rejected: int) -> None:
+        try:
+            self._account(came, came - rejected, rejected)
+            self._settle()
+            self._send()
+        finally:
+            self._lock.release()
+
+    def emit_place(self, code: SegmentCode, place: str) -> tuple[str, str]:
+        """Write what makes of the key the place of the window that an event is in. Gives its start and end."""
+        return "0", "0"
+
+    def open(self, place: Hashable, keys: tuple[Any, ...], start: int, end: int, first: Event) -> State:
+        """Open a window, and close others where there are too many."""
+        state = State(place, keys, start, end, first, next(self._order))
+        state.values = [function.start() for function in self._functions]
+        self._opened(state)
+        self.states[place] = state
+        self._make_room()
+        return state
+
+    def _make_room(self) -> None:
+        while len(self.states) > self._most:
+            self._evicted += 1
+            self._close(self.states[next(iter(self.states))])
+
     # States
 
     def _fold(self, places: list[_Place], keys: tuple[Any, ...], values: list[Any], event: Event) -> None:
         """Take an event into some windows, the last of which owns it. Nothing of this can fail: see `Aggregate.value`."""
-        states = self._states
+        states = self.states
         for place, start, end in places:
             known = states.pop(place, None)
             if known is None:
@@ -326,23 +432,21 @@ class _Windows(Holding):
                 for function, now, value in zip(self._functions, state.values, values, strict=True)
             ]
         state.owned += 1
-        while len(states) > self._most:
-            self._evicted += 1
-            self._close(states[next(iter(states))])
+        self._make_room()
 
     def _opened(self, state: State) -> None:
         """A window was opened."""
 
     def _close(self, state: State) -> None:
         """Make the event of a window."""
-        self._states.pop(state.place, None)
+        self.states.pop(state.place, None)
         state.closed = True
         self._merged += state.owned
         self._out.append(self._event_of(state))
 
     def _event_of(self, state: State) -> Event:
-        payload = {name: value for (name, _), value in zip(self._keys, state.keys, strict=True)}
-        for (name, _), function, value in zip(self._aggregates, self._functions, state.values, strict=True):
+        payload = {name: value for (name, _), value in zip(self.keys, state.keys, strict=True)}
+        for (name, _), function, value in zip(self.aggregates, self._functions, state.values, strict=True):
             payload[name] = function.result(value)
         first, part = state.first, "+"
         time_ns = first._time_ns
@@ -352,7 +456,7 @@ class _Windows(Holding):
         return Event(payload, None, first.origin, first.line, None, time_ns, first.part + part)
 
     def _close_all(self) -> None:
-        for state in sorted(self._states.values(), key=lambda state: (state.end, state.order)):
+        for state in sorted(self.states.values(), key=lambda state: (state.end, state.order)):
             self._close(state)
 
     # The end
@@ -368,6 +472,9 @@ class _Windows(Holding):
 
 class _Whole(_Windows):
     """One window a key, to the end of the stream."""
+
+    def absorbing_stage(self) -> _Fold | None:
+        return _Fold(self)
 
     def _take(self, event: Event, keys: tuple[Any, ...], values: list[Any]) -> bool:
         self._fold([(hashable(keys), 0, 0)], keys, values, event)
@@ -392,7 +499,7 @@ class _Counted(_Windows):
     def _take(self, event: Event, keys: tuple[Any, ...], values: list[Any]) -> bool:
         place = hashable(keys)
         self._fold([(place, event.time_ns, 0)], keys, values, event)
-        state = self._states[place]
+        state = self.states[place]
         state.end = event.time_ns
         if state.owned == self._step:
             self._close(state)
@@ -443,7 +550,7 @@ class _Timed(_Windows):
 
     def _opened(self, state: State) -> None:
         heapq.heappush(self._due, (state.end, state.order, state))
-        if len(self._due) > 2 * len(self._states) + 1000:  # most were closed early
+        if len(self._due) > 2 * len(self.states) + 1000:  # most were closed early
             self._due = [entry for entry in self._due if not entry[2].closed]
             heapq.heapify(self._due)
 
@@ -497,6 +604,19 @@ class _Tiles(_Timed):
         self._distance = round(slide * 1e9)
         self._most = max(self._most, -(-self._length // self._distance))  # one event's windows have to find room
 
+    def absorbing_stage(self) -> _Fold | None:
+        """All events of a batch are in the same window, but for those of the events' own time."""
+        return None if self._by_events or self._distance != self._length else _Fold(self)
+
+    def emit_place(self, code: SegmentCode, place: str) -> tuple[str, str]:
+        start = code.temporary()
+        code.prologue.append(f"{start} = {code.bind(self._tile, 'tile')}()")
+        code.write(f"{place} = ({start}, {place})")
+        return start, f"{start} + {self._length}"
+
+    def _tile(self) -> int:
+        return self._now - self._now % self._length
+
     def _take(self, event: Event, keys: tuple[Any, ...], values: list[Any]) -> bool:
         moment = self._moment(event)
         start = moment - moment % self._distance
@@ -537,7 +657,7 @@ class Sessions(_Timed):
             return False
         place = self._join(near).place if near else (key, next(self._order))
         self._fold([(place, moment, moment + self._gap)], keys, values, event)
-        if (state := self._states.get(place)) is not None:
+        if (state := self.states.get(place)) is not None:
             state.start, state.end = min(state.start, moment), max(state.end, moment + self._gap)
         return True
 
@@ -556,7 +676,7 @@ class Sessions(_Timed):
             first.owned += state.owned
             first.end = max(first.end, state.end)
             self._forget(state)
-            del self._states[state.place]
+            del self.states[state.place]
             state.closed = True
         return first
 

@@ -81,7 +81,7 @@ def check_names(document: Document) -> list[Mistake]:
         test, path = _mapping(test), ("tests", index)
         name = test.get("name")
         if isinstance(name, str) and names.setdefault(name, index) != index:
-            first = document.places[("tests", names[name])].line
+            first = document.mistake(("tests", names[name]), "").line
             problem = f"the test in line {first} has this name, too"
             mistakes.append(document.mistake((*path, "name"), problem, example="name: 'what only this one shows'"))
         for key in _mapping(test.get("given")):

@@ -137,7 +137,8 @@ class Network:
         for name in runners:
             hub, told = self.hubs[name], self.hubs[lifecycle_of(name)]
             if name not in wanted:
-                logger.warning("runner {} is read by no pipeline and is not started", name)
+                # A warning about it, with its place, came when the file was loaded.
+                logger.debug("runner {} is read by no pipeline and is not started", name)
                 hub.on_completed()
                 told.on_completed()
                 continue

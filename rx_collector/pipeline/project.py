@@ -5,24 +5,35 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 from rx_collector.config.options import INVALID, Scope, did_you_mean, nearest
-from rx_collector.errors import ConfigError, Mistake
+from rx_collector.errors import USED_AT, ConfigError, Mistake
 from rx_collector.ledger import Report
 from rx_collector.pipeline.cases import TestSpec, check_names
 from rx_collector.pipeline.spec import Branch, FileSpec, PipelineSpec
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.sinks.file import File
+from rx_collector.sinks.stdin import Stdin
 
 if TYPE_CHECKING:
     from rx_collector.config.document import Document
+    from rx_collector.config.variables import Variables
     from rx_collector.pipeline.verdict import Verdict
 
-__all__ = ["Project", "branch_of", "lifecycle_of", "load", "merge"]
+__all__ = [
+    "Examined",
+    "Project",
+    "branch_of",
+    "examine",
+    "lifecycle_of",
+    "load",
+    "load_each",
+    "load_together",
+]
 
 
 def branch_of(pipeline: str, branch: str) -> str:
@@ -58,8 +69,10 @@ class Project:
     tests: tuple[TestSpec, ...] = ()
     #: Hides the values of secret variables in a text.
     redact: Callable[[str], str] = field(default=_as_it_is, repr=False, compare=False)
-    #: The files it was read from, absolute.
+    #: Absolute paths of the files that it was loaded from, the one that was named first; none for one made in Python.
     files: tuple[str, ...] = field(default=(), compare=False)
+    #: What is likely not meant, with its place: a runner that nobody reads, a template that nothing uses.
+    warnings: tuple[Mistake, ...] = field(default=(), repr=False, compare=False)
 
     def with_runner(self, name: str, **options: Any) -> Project:
         """Give the project with other options for one of its runners, for example another ``command``.
@@ -164,10 +177,13 @@ class Project:
         return tuple(judge(self, test) for test in self.tests)
 
 
-def load(file: str | os.PathLike[str], environment: Mapping[str, str] | None = None) -> Project:
-    """Read and check a file. Raises ConfigError that holds every mistake in it, in the order of the file.
+def load(
+    file: str | os.PathLike[str], environment: Mapping[str, str] | None = None, *, profile: str | None = None
+) -> Project:
+    """Read and check a file, with those that it includes. Raises ConfigError that holds every mistake, in their order.
 
     `environment` is where ``${NAME}`` is looked up, the process's own unless given; ``${HOSTNAME}`` is always there.
+    `profile` is the name of one of its ``profiles``, which is laid over it.
 
     >>> import os, tempfile
     >>> with tempfile.TemporaryDirectory() as directory:
@@ -180,46 +196,169 @@ def load(file: str | os.PathLike[str], environment: Mapping[str, str] | None = N
     >>> report.pipelines["all"].sinks["null"].delivered
     7
     """
-    from rx_collector.config.document import read_document  # PyYAML: not needed by those who compose in Python
+    return examine([file], environment, profile).project()
+
+
+def load_together(
+    files: Sequence[str | os.PathLike[str]],
+    environment: Mapping[str, str] | None = None,
+    *,
+    profile: str | None = None,
+) -> Project:
+    """Read files, each of them right by itself, as one project. What several of them include is there once.
+
+    A profile is chosen in those that have it. Raises ConfigError that holds the mistakes of all of them, and those that
+    only arise between them: a name that is taken twice, a file that two sinks write.
+    """
+    if len(files) == 1:
+        return load(files[0], environment, profile=profile)
+    alone = load_each(files, environment, profile=profile)
+    together = examine(files, environment, profile, alone=False)
+    project = together.project()
+    return replace(
+        project,
+        name="+".join(each.name for each in alone),
+        description="",
+        tests=tuple(test for each in alone for test in each.tests),
+    )
+
+
+def load_each(
+    files: Sequence[str | os.PathLike[str]],
+    environment: Mapping[str, str] | None = None,
+    *,
+    profile: str | None = None,
+) -> list[Project]:
+    """Read files, each as a project of its own. A profile is chosen in those that have it.
+
+    Raises ConfigError that holds the mistakes of all of them.
+    """
+    found = [examine([file], environment, profile) for file in files]
+    if profile is not None and any(profile in each.profiles for each in found):
+        # One has it, so it is no mistake that others have not.
+        found = [
+            each if profile in each.profiles else examine([file], environment)
+            for file, each in zip(files, found, strict=True)
+        ]
+    if mistakes := [mistake for each in found for mistake in each.mistakes]:
+        raise ConfigError(mistakes, [file for each in found for file in each.files])
+    return [each.project() for each in found]
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What came of looking at some files: everything wrong with them, or else the project."""
+
+    mistakes: tuple[Mistake, ...]
+    warnings: tuple[Mistake, ...]
+    #: Absolute paths of all files that were read or looked for, the one that was named first.
+    files: tuple[str, ...]
+    #: The names of the profiles that there are.
+    profiles: tuple[str, ...]
+    made: Project | None = None
+
+    def project(self) -> Project:
+        """Give the project. Raises ConfigError where there are mistakes."""
+        if self.made is None:
+            raise ConfigError(self.mistakes, self.files)
+        return self.made
+
+
+def examine(
+    files: Sequence[str | os.PathLike[str]],
+    environment: Mapping[str, str] | None = None,
+    profile: str | None = None,
+    *,
+    alone: bool = True,
+) -> Examined:
+    """Read and check files, as one. Blocks while it reads; what is wrong with them is in what it gives.
+
+    Without `alone` they are known to be right by themselves, and only what is between them is of interest.
+    """
+    from rx_collector.config.variables import Variables
+    from rx_collector.pipeline.composition import compose  # PyYAML: not needed by those who compose in Python
 
     # The shells know HOSTNAME and do not export it.
     known = {"HOSTNAME": socket.gethostname(), **(os.environ if environment is None else environment)}
-    document = read_document(file, known)
-    mistakes = list(document.mistakes)
-    directory = os.path.dirname(os.path.abspath(os.fspath(file)))
+    variables = Variables(known)
+    found = compose([os.fspath(file) for file in files], variables, profile)
+    document = found.document
+    mistakes = list(found.mistakes)
     spec: Any = INVALID
     if isinstance(document.value, Mapping):
-        scope = Scope(document, directory=directory)
+        scope = Scope(document)
         spec = FileSpec.from_value(document.value, scope)
         mistakes += scope.mistakes
-        mistakes += _check_sources(document)
-        mistakes += check_names(document)
+        mistakes += _check_sources(document) if found.complete else []
+        if alone and found.complete:
+            mistakes += check_names(document)
         if spec is not INVALID:
             mistakes += [
                 document.mistake(path, message, example="file: {path: another.ndjson, rotate: {size: 100MB}}")
                 for path, message in _check_outputs(spec.pipelines)
             ]
     if mistakes:
-        raise ConfigError(_in_order(mistakes))
+        return Examined(tuple(_in_order(mistakes, found.names, variables)), (), found.files, found.profiles)
+    warnings = [*found.warnings, *_unused(document, spec, found.own_runners)]
+    warnings = [replace(warning, warning=True) for warning in _in_order(warnings, found.names, variables)]
     runners = {
-        name: runner if runner.cwd is not None else replace(runner, cwd=directory)
+        name: runner if runner.cwd is not None else replace(runner, cwd=document.directory(("runners", name)))
         for name, runner in spec.runners.items()
     }
-    return Project(
-        spec.title or PurePath(file).stem,
+    project = Project(
+        spec.title or PurePath(files[0]).stem,
         runners,
         spec.pipelines,
         spec.description or "",
         spec.tests,
-        document.variables.redact,
-        (os.path.abspath(os.fspath(file)),),
+        variables.redact,
+        found.files,
+        tuple(warnings),
     )
+    return Examined((), tuple(warnings), found.files, found.profiles, project)
 
 
-def _in_order(mistakes: Iterable[Mistake]) -> list[Mistake]:
-    """Sort by place, and say the same thing about the same place once."""
-    unique = {(mistake.line, mistake.column, mistake.message): mistake for mistake in mistakes}
-    return sorted(unique.values(), key=lambda mistake: (mistake.line, mistake.column))
+def _in_order(mistakes: Iterable[Mistake], files: Sequence[str], variables: Variables) -> list[Mistake]:
+    """Sort by place, and say the same thing about the same place once: without a use, where it arises without one.
+
+    What was said before all secrets were known is redacted now.
+    """
+    unique: dict[tuple[Any, ...], Mistake] = {}
+    for mistake in mistakes:
+        key = (mistake.file, mistake.line, mistake.column, mistake.message.partition(USED_AT)[0])
+        if key not in unique or len(mistake.message) < len(unique[key].message):
+            unique[key] = mistake
+    redacted = [
+        replace(
+            mistake,
+            message=variables.redact(mistake.message),
+            source=mistake.source if variables.redact(mistake.source or "") == (mistake.source or "") else None,
+        )
+        for mistake in unique.values()
+    ]
+    order = {file: index for index, file in enumerate(files)}
+    return sorted(redacted, key=lambda mistake: (order.get(mistake.file or "", 0), mistake.line, mistake.column))
+
+
+def _unused(document: Document, spec: FileSpec, own: Iterable[str]) -> list[Mistake]:
+    """Find the runners that no pipeline reads and no sink feeds. Those of an included file are there for whom they fit."""
+    used = {source for pipeline in spec.pipelines.values() for source in pipeline.reads}
+    used |= {
+        branch.sink.runner
+        for pipeline in spec.pipelines.values()
+        for branch in pipeline.sinks
+        if isinstance(branch.sink, Stdin)
+    }
+    return [
+        document.mistake(
+            ("runners", name),
+            f"no pipeline reads this runner, so it is not started; one does with from: {name}",
+            on_key=True,
+            example=f"from: [{name}]",
+        )
+        for name in own
+        if name in spec.runners and not used & {name, lifecycle_of(name)}
+    ]
 
 
 def _check_sources(document: Document) -> list[Mistake]:
@@ -238,9 +377,10 @@ def _check_sources(document: Document) -> list[Mistake]:
     for name, pipeline in pipelines.items():
         path = ("pipelines", name)
         if name in runners:
-            mistakes.append(
-                document.mistake(path, f"{name!r} is the name of a runner, too", on_key=True, example=FileSpec.example)
-            )
+            runner = document.key_place(("runners", name))
+            elsewhere = "" if runner.startswith(f"{document.mistake(path, '').file}:") else f", at {runner}"
+            message = f"{name!r} is the name of a runner, too{elsewhere}"
+            mistakes.append(document.mistake(path, message, on_key=True, example=FileSpec.example))
         if not isinstance(pipeline, Mapping):
             continue
         feeds[name] = []
@@ -406,29 +546,3 @@ def _cycle(name: str, feeds: Mapping[str, list[str]]) -> list[str]:
                 seen.add(source)
                 ways.append([*way, source])
     return []
-
-
-def merge(projects: list[Project]) -> Project:
-    """Make one project of several files. Raises ConfigError for a name that two of them use."""
-    if len(projects) == 1:
-        return projects[0]
-    runners: dict[str, RunnerSpec] = {}
-    pipelines: dict[str, PipelineSpec] = {}
-    mistakes = []
-    for project in projects:
-        for name in [*project.runners, *project.pipelines]:
-            if name in runners or name in pipelines:
-                mistakes.append(Mistake(f"the name {name!r} is used by two files", project.name))
-        runners.update(project.runners)
-        pipelines.update(project.pipelines)
-    if mistakes:
-        raise ConfigError(mistakes)
-
-    def redact(text: str) -> str:
-        for project in projects:
-            text = project.redact(text)
-        return text
-
-    tests = tuple(test for project in projects for test in project.tests)
-    files = tuple(file for project in projects for file in project.files)
-    return Project("+".join(project.name for project in projects), runners, pipelines, "", tests, redact, files)

@@ -8,6 +8,7 @@ from rx_collector.operators.buffer import Buffer
 from rx_collector.operators.fields import Drop, Keep, Rename
 from rx_collector.operators.filter import Filter
 from rx_collector.operators.parse import Parse
+from rx_collector.operators.placed import steps_of
 from rx_collector.operators.tap import Tap
 from rx_collector.pipeline.project import Project
 from rx_collector.stream.operator import Operator
@@ -30,10 +31,10 @@ def largest_event(project: Project, pipeline: str) -> tuple[int, str]:
         if unbounded:
             return 0, unbounded
         largest = max(largest, size)
-    for index, placed in enumerate(spec.operators):
-        factor = _factor(placed.operator)
+    for step in steps_of(spec.operators):
+        factor = _factor(step.operator)
         if factor is None:
-            return 0, f"{pipeline}.operators[{index}] {placed.operator.name}"
+            return 0, f"{pipeline}.{step.label}"
         largest *= factor
     return largest, ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,9 +23,11 @@ from rx_collector.config.options import (
     example_of,
     nearest,
     option,
+    plainly,
     schema_of,
 )
 from rx_collector.config.place import place_of
+from rx_collector.config.schemas import in_part, with_references
 from rx_collector.operators.backpressure import Backpressure
 from rx_collector.operators.placed import OperatorItem, PlacedOperator, definitions, unknown
 from rx_collector.pipeline.cases import TestSpec
@@ -32,7 +35,7 @@ from rx_collector.runners.spec import RunnerSpec
 from rx_collector.sinks import SINKS, Sink
 from rx_collector.sinks.retry import ON_FAILURE, Retry
 
-__all__ = ["Branch", "BranchOptions", "FileSpec", "PipelineSpec"]
+__all__ = ["Branch", "BranchOptions", "FileSpec", "PipelineSpec", "TemplateSpec"]
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,10 @@ class SinkItem(Kind):
         return Branch(made, backpressure, options.name or made.name, place, options.retry, options.on_failure)
 
     def schema(self) -> dict[str, Any]:
+        return {"$ref": "#/$defs/sink" if self._strategy_needed else "#/$defs/dead_letter"}
+
+    def definition(self) -> dict[str, Any]:
+        """Give the JSON Schema that `schema` refers to."""
         forms = []
         for name in SINKS:
             beside = {key: schema_of(field) for key, field in BranchOptions.options().items()}
@@ -194,6 +201,111 @@ class PipelineSpec(Spec):
                 )
 
 
+class _Parameters(MappingOf):
+    """The parameters of a template: names that ``${name}`` can stand for, with their defaults."""
+
+    wanted = "a mapping of names to defaults (nothing: no default)"
+
+    def __init__(self) -> None:
+        super().__init__(Kind())
+        self.wanted = type(self).wanted
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        made = super().convert(value, scope)
+        for name in made if made is not INVALID else ():
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+                message = f"{name!r} cannot be referred to; a parameter's name has letters, digits and '_'"
+                scope.child(name).wrong(message, on_key=True)
+                made = INVALID
+        return made
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "object", "propertyNames": {"pattern": r"^[A-Za-z_]\w*$"}}
+
+
+class _Body(ListOf):
+    """The operators of a template, in which parameters can stand for values."""
+
+    def __init__(self) -> None:
+        super().__init__(OperatorItem(), least=1)
+
+    def schema(self) -> dict[str, Any]:
+        return with_references(super().schema())
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemplateSpec(Spec):
+    """A list of operators that pipelines take in by its name, with values for its parameters.
+
+    ``use: no_system`` stands among the operators of a pipeline, or of another template; with values it is written
+    ``use: {no_system: {below: 500}}``.
+
+    In its operators ``${name}`` means the parameter of that name, and a variable only where there is none. A scalar that is
+    nothing else takes the value as it is, be it a list; within a text the value is text; in an expression it is a constant.
+    """
+
+    name: ClassVar[str] = "template"
+    example: ClassVar[str] = (
+        "templates:\n  no_system:\n    parameters: {below: 1000}\n    operators:\n      - filter: uid >= ${below}"
+    )
+
+    description: str | None = option(TEXT, "What it does, for people.", None, example="'Leaves out system users.'")
+    parameters: Mapping[str, Any] | None = option(
+        _Parameters(), "What stands for '${name}' in its operators unless said; nothing: it has to be said.", None
+    )
+    operators: tuple[PlacedOperator, ...] = option(
+        _Body(), "What is done with each event, in order.", example="[filter: uid > 0]"
+    )
+
+
+class _Checked(dict[str, Any]):
+    """Templates that were looked at."""
+
+
+class _Templates(MappingOf):
+    """Templates are checked here as they are by themselves; a parameter without a default is known where they are used."""
+
+    def __init__(self) -> None:
+        super().__init__(Nested(TemplateSpec))
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        if not isinstance(value, _Checked) and isinstance(value, Mapping):
+            super().convert(value, scope)
+            return _Checked(value)  # what is wrong is reported, and what is not known is not wrong
+        return value if isinstance(value, _Checked) else super().convert(value, scope)
+
+
+class _Profiles(Kind):
+    """Parts of a file that are laid over it when their profile is chosen."""
+
+    wanted = "a mapping (each value parts of the file)"
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        if not isinstance(value, Mapping):
+            return self._wanted(value, scope)
+        known = FileSpec.in_profiles()
+        wrong = False
+        for profile, parts in value.items():
+            at = scope.child(profile)
+            if parts is not None and not isinstance(parts, Mapping):
+                at.wrong(f"a mapping is wanted here (keys: {', '.join(known)}), not {plainly(parts)}")
+                wrong = True
+            for key in parts if isinstance(parts, Mapping) else ():
+                if key not in known:
+                    hint = "; a profile cannot change that" if key in FileSpec.options() else did_you_mean(key, known)
+                    at.child(key).wrong(f"unknown key {key!r}{hint}", on_key=True)
+                    wrong = True
+        return INVALID if wrong else value
+
+    def schema(self) -> dict[str, Any]:
+        options = FileSpec.options()
+        properties = {
+            key: {"anyOf": [in_part(schema_of(options[key])), {"type": "null"}]} for key in FileSpec.in_profiles()
+        }
+        parts = {"type": ["object", "null"], "properties": properties, "additionalProperties": False}
+        return {"type": "object", "additionalProperties": parts}
+
+
 @dataclass(frozen=True, kw_only=True)
 class FileSpec(Spec):
     """A whole file."""
@@ -210,6 +322,12 @@ class FileSpec(Spec):
     description: str | None = option(
         TEXT, "What it does, for people.", None, example="'Programs started on this host.'"
     )
+    include: tuple[str, ...] = option(
+        ListOf(TEXT, single=True),
+        "Files whose runners, pipelines and templates are taken in; relative to this one.",
+        (),
+        example="[common.yaml]",
+    )
     secrets: tuple[str, ...] = option(
         ListOf(TEXT), "Variables whose values are never shown.", (), example="[DATABASE_URL, PIN]"
     )
@@ -219,9 +337,36 @@ class FileSpec(Spec):
     pipelines: Mapping[str, PipelineSpec] = option(
         MappingOf(Nested(PipelineSpec), least=1), "What becomes of what they print, by name."
     )
+    templates: Mapping[str, Any] | None = option(
+        _Templates(),
+        "Lists of operators that pipelines use, by name.",
+        None,
+        example="{no_system: {operators: [filter: uid >= 1000]}}",
+    )
+    profiles: Mapping[str, Any] | None = option(
+        _Profiles(),
+        "Parts that are laid over this file when their name is said by --profile.",
+        None,
+        example="{dev: {runners: {load: {command: [cat, load.txt]}}}}",
+    )
     tests: tuple[TestSpec, ...] = option(ListOf(Nested(TestSpec)), "Tests of the pipelines, for `test`.", ())
+
+    @staticmethod
+    def in_profiles() -> tuple[str, ...]:
+        """Give the keys that a profile can change."""
+        return "name", "description", "runners", "pipelines", "tests"
+
+    @classmethod
+    def hint(cls, name: str) -> str:
+        return " (only a file that others include can do without)"
 
     @classmethod
     def schema(cls) -> dict[str, Any]:
         """Give the JSON Schema of a file, with what it refers to."""
-        return {**super().schema(), "$defs": definitions()}
+        # What is missing may be in a file that is included, or in the one that includes this one.
+        whole = super().schema()
+        del whole["required"]
+        some = [{"required": [key]} for key in ("runners", "pipelines", "templates", "include")]
+        letter = SinkItem(strategy_needed=False).definition()
+        sinks = {"sink": SinkItem().definition(), "dead_letter": letter, "dead_letter_in_part": in_part(letter)}
+        return {**whole, "anyOf": some, "$defs": {**definitions(), **sinks}}

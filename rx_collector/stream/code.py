@@ -96,6 +96,7 @@ class SegmentCode:
 
     def __init__(self, source: Literal["lines", "events"], kept: Kept | None = None, *, to_bytes: bool = False) -> None:
         self.to_bytes = to_bytes  # what comes behind the loop writes bytes, so lines may be edited as such
+        self.absorbed = False  # the last stage has taken the event, and nothing is sent on
         self.splices = False  # ... and they are: the edits are pending to the end of the loop
         self.pending: list[Edit] = []
         self.read_ahead: frozenset[str] = (
@@ -317,7 +318,9 @@ class SegmentCode:
 
     def finish(self) -> None:
         """Write the end of the loop's body: what passed is collected, and what fails in it is accounted for."""
-        if self.pending and self.peek is not None:
+        if self.absorbed:
+            pass
+        elif self.pending and self.peek is not None:
             self._finish_spliced(self.pending, self.peek)
         else:
             self.write("emit(event)" if self.has_event else f"emit({self.event_source()})")

@@ -10,16 +10,26 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from reactivex.abc import DisposableBase, SchedulerBase
 
 from rx_collector.clock import Look
 from rx_collector.event import Event, Lines
-from rx_collector.ledger import Ledger, PipelineLedger
+from rx_collector.ledger import Ledger, Node, PipelineLedger
 from rx_collector.stream.timers import TimerScheduler
 
-__all__ = ["Acknowledgement", "Acknowledging", "Batch", "BatchObserver", "Connection", "Context", "Source", "Timers"]
+__all__ = [
+    "Absorber",
+    "Acknowledgement",
+    "Acknowledging",
+    "Batch",
+    "BatchObserver",
+    "Connection",
+    "Context",
+    "Source",
+    "Timers",
+]
 
 Batch = Lines | list[Event]
 
@@ -32,6 +42,28 @@ class BatchObserver(Protocol):
     def on_error(self, error: Exception) -> None: ...
 
     def on_completed(self) -> None: ...
+
+
+class Absorber(ABC):
+    """An observer that can take events in the loop of the segment before it, so that they need not be made at all.
+
+    Who runs the loop holds it between `begin_absorbing` and `end_absorbing`.
+    """
+
+    #: Its counts.
+    node: Node
+
+    @abstractmethod
+    def absorbing_stage(self) -> Any:
+        """Give the `Stage` that takes one event in, the last of its loop; None when that cannot be."""
+
+    @abstractmethod
+    def begin_absorbing(self) -> bool:
+        """Make ready for a batch. False when it is over: then what passes the loop has to come by `on_batch`."""
+
+    @abstractmethod
+    def end_absorbing(self, came: int, rejected: int) -> None:
+        """Take account of a batch: so many events came, of which so many could not be taken."""
 
 
 class Acknowledgement(Protocol):

@@ -66,10 +66,15 @@ class Operator(Spec, ABC):
 
 @dataclass(frozen=True)
 class PlacedOperator:
-    """An operator and where it stands (``exec.yaml:12``)."""
+    """An operator and where it stands (``exec.yaml:12``).
+
+    `position` is its number where templates are used: ``[1] clean[0]`` is the first operator of the template ``clean``,
+    which the second item uses. It is empty where that is the index.
+    """
 
     operator: Operator
     place: str = ""
+    position: str = ""
 
 
 @dataclass(frozen=True)

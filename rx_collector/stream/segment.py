@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from types import CodeType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from loguru import logger
 
@@ -20,12 +20,16 @@ from rx_collector.event import Event, Lines, Origin, rejected
 from rx_collector.ledger import Node
 from rx_collector.stream.code import UNSPLICED, Kept, SegmentCode, State
 from rx_collector.stream.edits import Edit, apply
-from rx_collector.stream.flow import Batch, BatchObserver, Context
+from rx_collector.stream.flow import Absorber, Batch, BatchObserver, Context
 from rx_collector.stream.operator import Operator, Stage
 from rx_collector.stream.rejection import warn_once
+from rx_collector.stream.switches import is_on
 
 __all__ = ["Segment", "SegmentObserver", "Step", "compile_segment"]
 
+#: What a loop takes, and whether it ends in what follows the segment.
+_Takes: TypeAlias = Literal["lines", "events", "absorbed lines", "absorbed events"]
+_ABSORBED: Final[dict[str, _Takes]] = {"lines": "absorbed lines", "events": "absorbed events"}
 _MOST_UNSPLICED = 1000  # lines, before a loop that edits lines is judged by them
 _WARNINGS = {"time_unusable": "an event bears no usable time, the one at which it was read takes its place"}
 
@@ -162,16 +166,22 @@ class SegmentObserver:
         to_bytes: bool = False,
     ) -> None:
         self._shared = shared
+        self._absorber: Absorber | None = None
+        self._absorbing: Stage | None = None
+        if is_on("absorbing") and shared is None and isinstance(downstream, Absorber):
+            self._absorbing = downstream.absorbing_stage()
+            self._absorber = downstream if self._absorbing is not None else None
         self._to_bytes = to_bytes
         self._passed = self._unspliced = 0
         self._steps = steps
         self._nodes = nodes
         self._downstream = downstream
         self._context = context
-        self._segments: dict[str, Segment] = {}
-        self._loops: dict[str, _Run] = {}
+        self._segments: dict[_Takes, Segment] = {}
+        self._loops: dict[_Takes, _Run] = {}
         self._kept: Kept = {}
-        self._rejected = [0] * len(steps)
+        self._rejected = [0] * (len(steps) + 1)
+        self._left = 0
         self._failure: Exception | None = None
         self._batch: Batch = []
         self._told: set[tuple[int, str]] = set()
@@ -181,16 +191,13 @@ class SegmentObserver:
             self._drop(len(batch))
             return
         takes: Literal["lines", "events"] = "lines" if isinstance(batch, Lines) else "events"
+        if self._absorber is not None and self._absorber.begin_absorbing():
+            self._absorb(batch, takes, self._absorber)
+            return
         if not self._steps:
             self._downstream.on_batch(batch.events() if isinstance(batch, Lines) else batch)
             return
-        segment = self._segments.get(takes)
-        if segment is None:
-            segment = self._compile(takes)
-        self._batch = batch
-        self._unseen = 0
-        out, counts = self._loops[takes](batch, self._fail)
-        self._account(segment, len(batch), counts)
+        out = self._run(batch, takes)
         self._passed += len(out)
         if self._unspliced > _MOST_UNSPLICED and self._unspliced * 2 > self._passed:
             self._give_up_splicing()
@@ -201,6 +208,27 @@ class SegmentObserver:
         if out:
             self._downstream.on_batch(out)
         # _fail may have set it during the run, which a type checker cannot see.
+        if (failure := self._failure) is not None:
+            self._downstream.on_error(failure)
+
+    def _run(self, batch: Batch, takes: _Takes) -> list[Event]:
+        segment = self._segments.get(takes)
+        if segment is None:
+            segment = self._compile(takes)
+        self._batch, self._current = batch, segment
+        self._unseen = 0
+        out, counts = self._loops[takes](batch, self._fail)
+        self._left = self._account(segment, len(batch), counts)
+        return out
+
+    def _absorb(self, batch: Batch, takes: Literal["lines", "events"], absorber: Absorber) -> None:
+        """Run the loop that ends in what follows: nothing is sent, for it has taken the events itself."""
+        failed = 0
+        try:
+            self._run(batch, _ABSORBED[takes])
+            failed, self._rejected[-1] = self._rejected[-1], 0
+        finally:
+            absorber.end_absorbing(self._left, failed)
         if (failure := self._failure) is not None:
             self._downstream.on_error(failure)
 
@@ -218,13 +246,13 @@ class SegmentObserver:
         self._segments.pop("lines", None)
         self._unspliced = 0
 
-    def _compile(self, takes: Literal["lines", "events"]) -> Segment:
+    def _compile(self, takes: _Takes) -> Segment:
         compiled, row = self._shared if self._shared is not None else ({}, 0)
         segment = compiled.get((row, takes))
         if segment is None:
             look = self._context.look
             with looked_at(look) if look is not None else nullcontext():
-                segment = compile_segment(self._steps, takes, self._kept, to_bytes=self._to_bytes)
+                segment = self._compiled(takes)
             compiled[row, takes] = segment
             self._loops[takes] = segment.run
         else:
@@ -232,17 +260,27 @@ class SegmentObserver:
         self._segments[takes] = segment
         return segment
 
+    def _compiled(self, takes: _Takes) -> Segment:
+        if takes == "lines" or takes == "events":
+            return compile_segment(self._steps, takes, self._kept, to_bytes=self._to_bytes)
+        absorber = self._absorber
+        assert absorber is not None
+        assert self._absorbing is not None
+        last = Step(self._absorbing, absorber.node.name, absorber.node.place)
+        return compile_segment([*self._steps, last], "lines" if takes == "absorbed lines" else "events", self._kept)
+
     def _drop(self, count: int) -> None:
         node = self._nodes[0]
         with self._context.ledger.lock:
             node.taken += count
             node.dropped["stream failed"] += count
 
-    def _account(self, segment: Segment, taken: int, counts: tuple[int, ...]) -> None:
+    def _account(self, segment: Segment, taken: int, counts: tuple[int, ...]) -> int:
+        """Count what became of a batch at each stage. Gives how many events are left behind the last."""
         nodes, rejections = self._nodes, self._rejected
         noted: list[tuple[int, str]] = []
         with self._context.ledger.lock:
-            if self._unseen:
+            if self._unseen and nodes:
                 nodes[0].dropped["stream failed"] += self._unseen
             for (stage, what), count in zip(segment.counters, counts, strict=True):
                 if count and what == UNSPLICED:
@@ -272,12 +310,14 @@ class SegmentObserver:
                 self._told.add((stage, what))
                 name, step = self._context.pipeline.name, segment.steps[stage]
                 logger.warning("{}, {}: {} (more like this are counted, not logged)", name, step, _WARNINGS[what])
+        return taken
+
+    def _node_of(self, stage: int) -> Node:
+        return self._absorber.node if self._absorber is not None and stage == len(self._nodes) else self._nodes[stage]
 
     def _fail(self, error: Exception, values: dict[str, Any]) -> bool:
         """Take account of an event for which a stage failed. True ends the batch (``on_error: fail``)."""
-        batch = self._batch
-        takes: Literal["lines", "events"] = "lines" if isinstance(batch, Lines) else "events"
-        segment = self._segments[takes]
+        batch, segment = self._batch, self._current
         index = segment.stage_of(error)
         step = segment.steps[index]
         stage = step.operator
@@ -285,7 +325,7 @@ class SegmentObserver:
         self._rejected[index] += 1
         error.__traceback__ = None  # it holds this frame, and so the whole batch
         record = _record(error, values, step, segment, index, batch)
-        warn_once(record, self._nodes[index], self._context)
+        warn_once(record, self._node_of(index), self._context)
         if stage.on_error == "dead_letter":
             self._context.reject(record)
         elif stage.on_error == "fail":

@@ -4,6 +4,7 @@
 
     projection   decoding the fields that filters read ahead of the rest of a line
     edits        editing lines of JSON without decoding them
+    absorbing    windows that take events in within the loop before them
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Final
 
 __all__ = ["SWITCHES", "is_on"]
 
-SWITCHES: Final = ("edits", "projection")
+SWITCHES: Final = ("absorbing", "edits", "projection")
 _off: Final = frozenset(os.environ.get("RX_COLLECTOR_WITHOUT", "").replace(",", " ").split())
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import pty
 import re
@@ -22,11 +23,12 @@ from rich.cells import cell_len
 
 from rx_collector.cli.catalogue import _components, _general
 from rx_collector.cli.mistakes import mistake_lines
+from rx_collector.cli.validate import look_at
 from rx_collector.config.document import parse_document
 from rx_collector.config.options import Scope, Spec, example_of
 from rx_collector.errors import ConfigError, Mistake
 from rx_collector.pipeline.project import load
-from rx_collector.pipeline.spec import FileSpec
+from rx_collector.pipeline.spec import FileSpec, TemplateSpec
 
 CASES = Path(__file__).parent.parent / "cases" / "errors"
 FILES = sorted(CASES.glob("*.yaml"))
@@ -35,13 +37,15 @@ WIDTH = 100
 COMMANDS = ("iconv ", "rx-collector ")  # where the right form is no YAML
 
 
-def mistakes_in(file: Path) -> tuple[Mistake, ...]:
-    """The mistakes in a file of the working directory; none where it is right."""
-    try:
-        load(file.name, ENVIRONMENT)
-    except ConfigError as error:
-        return error.mistakes
-    return ()
+def profile_of(file: Path) -> str | None:
+    """The profile that the first line of a case names, if it does."""
+    match = re.match(rb"# profile: (\w+)\n", file.read_bytes())
+    return match[1].decode() if match else None
+
+
+def mistakes_in(file: Path) -> list[Mistake]:
+    """The mistakes in a file of the working directory, and its warnings; none where it is right."""
+    return look_at(file.name, ENVIRONMENT, profile=profile_of(file))
 
 
 def shown(file: Path) -> str:
@@ -57,16 +61,22 @@ def test_what_is_said_of_a_wrong_file(file: Path, monkeypatch: pytest.MonkeyPatc
     # What is piped is the first line of each, and each is in the file and has an example of the right form.
     assert [str(mistake) for mistake in mistakes] == [line for line in expected.splitlines() if line[:1] != " "]
     assert mistakes
-    assert list(mistakes) == sorted(mistakes, key=lambda mistake: (mistake.line, mistake.column))
+    # Those of each file together, that of the case first unless they are all in one that it includes.
+    runs = [(name, list(run)) for name, run in itertools.groupby(mistakes, key=lambda mistake: mistake.file)]
+    names = [name for name, _ in runs]
+    assert len(set(names)) == len(names)
+    assert file.name not in names[1:]
+    for _, run in runs:
+        assert run == sorted(run, key=lambda mistake: (mistake.line, mistake.column))
     for mistake in mistakes:
         assert mistake.example
         if not mistake.example.startswith(COMMANDS):
-            assert not parse_document(mistake.example, environment={"NAME": "x", **ENVIRONMENT}).mistakes
+            assert not parse_document(mistake.example, environment={"NAME": "x", "fields": "x", **ENVIRONMENT}).mistakes
 
 
 def test_every_text_has_its_file() -> None:
     assert len(FILES) >= 100
-    assert {file.stem for file in CASES.iterdir()} == {file.stem for file in FILES}
+    assert {file.stem for file in CASES.iterdir() if file.is_file()} == {file.stem for file in FILES}
 
 
 SPECS = {spec.__qualname__: spec for _, _, spec in _general()}
@@ -98,7 +108,9 @@ pipelines: {all: {from: load, sinks: [{null: {}, backpressure: block}]}}
 """
 
 
-@pytest.mark.parametrize("spec", [spec for name, spec in SPECS.items() if " " not in name and spec.example])
+@pytest.mark.parametrize(
+    "spec", [spec for name, spec in SPECS.items() if " " not in name and spec.example and spec is not TemplateSpec]
+)
 def test_the_example_of_what_has_options_is_right(spec: type[Spec], tmp_path: Path) -> None:
     document = parse_document(spec.example + "\n")
     assert document.mistakes == []
@@ -109,6 +121,12 @@ def test_the_example_of_what_has_options_is_right(spec: type[Spec], tmp_path: Pa
         whole = parse_document(WHOLE_FILE).value | document.value
         FileSpec.from_value(whole, Scope(directory=str(tmp_path), mistakes=scope.mistakes))
     assert scope.mistakes == []
+
+
+def test_the_example_of_a_template_is_right(tmp_path: Path) -> None:
+    used = WHOLE_FILE.replace("from: load,", "from: load, operators: [use: no_system],")
+    (tmp_path / "x.yaml").write_text(TemplateSpec.example + "\n" + used)
+    assert look_at(tmp_path / "x.yaml") == []
 
 
 # On a terminal, and only there.
@@ -166,13 +184,13 @@ def test_on_a_narrow_terminal_the_line_is_cut_around_the_place() -> None:
 
 @pytest.mark.slow
 def test_piped_each_mistake_of_each_file_is_one_line() -> None:
-    files = [file.name for file in FILES]
-    argv = [sys.executable, "-m", "rx_collector", "validate", *files]
+    files = [file for file in FILES if profile_of(file) is None]
+    argv = [sys.executable, "-m", "rx_collector", "validate", "--strict", *(file.name for file in files)]
     result = subprocess.run(
         argv, cwd=CASES, env={**os.environ, **ENVIRONMENT}, capture_output=True, timeout=120, check=False
     )
     assert (result.returncode, result.stdout) == (2, b"")
-    texts = [file.with_suffix(".txt").read_text(encoding="utf-8") for file in FILES]
+    texts = [file.with_suffix(".txt").read_text(encoding="utf-8") for file in files]
     lines = [line for text in texts for line in text.splitlines() if line[:1] != " "]
     assert result.stderr.decode().splitlines() == lines
 

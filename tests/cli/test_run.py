@@ -165,7 +165,7 @@ def test_two_files_in_one_run(tmp_path: Path) -> None:
     assert command("run", "x.yaml", "y.yaml", cwd=tmp_path).returncode == 0
     assert (tmp_path / "more.ndjson").read_text() == (tmp_path / "out.ndjson").read_text()
     result = command("run", "x.yaml", "x.yaml", cwd=tmp_path)
-    assert (result.returncode, "is used by two files" in result.stderr) == (2, True)
+    assert (result.returncode, result.stderr) == (2, "x.yaml:1:1: the file is named twice\n")
 
 
 def test_relative_paths_are_relative_to_the_file(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from rx_collector.config.document import parse_document, read_document
 from rx_collector.errors import ConfigError
 from rx_collector.operators import OPERATORS
 from rx_collector.parsers import FORMATS
-from rx_collector.pipeline.project import load
+from rx_collector.pipeline.project import examine, load
 from rx_collector.pipeline.spec import FileSpec
 from rx_collector.sinks import SINKS
 from tests.pipeline.test_whole_language import EXAMPLE
@@ -31,6 +31,41 @@ ROOT = Path(__file__).parent.parent.parent
 FILES = [file.read_bytes() for file in sorted(ROOT.glob("pipelines/*.yaml"))]
 FILES += [file.read_bytes() for file in sorted(ROOT.glob("tests/cases/**/*.yaml"))]
 FILES.append(EXAMPLE.encode())
+COMPOSED = b"""\
+runners:
+  exec: {command: [cat, events.ndjson], cwd: "${HOSTNAME}"}
+  load: {command: [vmstat, 1], stop: {signal: SIGINT, grace: 5s}}
+pipelines:
+  audit:
+    from: exec
+    operators:
+      - use: {t: {most: 5, fields: [a, b], keep: {a: uid}}}
+      - group_by: {key: pid, operators: [use: within]}
+      - use: t
+      - filter: pid > 0
+    sinks: [{file: events.ndjson, backpressure: block}]
+    dead_letter: {file: rejected.ndjson}
+templates:
+  t:
+    parameters: {most: 10, fields: [c], keep: , what: x}
+    operators:
+      - drop: ${fields}
+      - limit: ${most}
+      - buffer: {count: "${most}0", time: 5s}
+      - filter: name in ${fields} and "${what}" == this[${what}]
+      - set: {a: "${keep}", "b": "'${what}'"}
+      - use: {within: {most: "${most}"}}
+  within:
+    parameters: {most: 5}
+    operators: [limit: "${most}", {sample: {rate: 0.5}}]
+profiles:
+  dev:
+    runners: {load: {stop: {grace: 1s}}, exec: {command: [ls]}}
+    pipelines: {audit: {operators: [use: {within: {most: 7}}], dead_letter: null}}
+  prod:
+    pipelines: {audit: {sinks: [{console: , backpressure: drop_oldest}]}}
+"""
+FILES += [COMPOSED.replace(b"      - use: t\n", b"").replace(b"keep: ,", b"keep: 5,"), COMPOSED, COMPOSED, COMPOSED]
 
 #: Texts that mean something in the language or in YAML, to be put where they do not belong.
 TOKENS = [
@@ -81,6 +116,8 @@ TOKENS = [
         f"{name}: ".encode()
         for name in ("strategy", "format", "from", "sinks", "operators", "command", "null", "tests")
     ),
+    *(f"{name}: ".encode() for name in ("include", "templates", "parameters", "use", "profiles", "dev")),
+    *(b"x.yaml", b"${most}", b"${fields}", b"use: t", b"- use: {t: {most: 5}}\n"),
     *(f"{name}: ".encode() for name in ("given", "expect", "ledger", "marbles", "filter", "window", "every", "parse")),
 ]
 
@@ -117,8 +154,17 @@ def mutated(draw: st.DrawFn) -> bytes:
 def check(file: Path, data: bytes) -> None:
     file.write_bytes(data)
     begun = time.monotonic()
+    profiles = (None, *examine([file], ENVIRONMENT).profiles)
+    loaded = [loads(file, data, profile) for profile in profiles[:4]]
+    if all(loaded) and len(profiles) <= 4:  # what is right with every profile is right by the schema, too
+        SCHEMA.validate(read_document(file, ENVIRONMENT).value)
+    assert time.monotonic() - begun < 5
+
+
+def loads(file: Path, data: bytes, profile: str | None) -> bool:
+    """Whether it does; if not, its mistakes have places in it."""
     try:
-        load(file, ENVIRONMENT)
+        load(file, ENVIRONMENT, profile=profile)
     except ConfigError as error:
         text = data.decode("utf-8", "replace").removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
         lines = text.removesuffix("\n").split("\n")
@@ -131,9 +177,8 @@ def check(file: Path, data: bytes) -> None:
             assert mistake.source in (None, lines[mistake.line - 1])
         said = list(mistake_lines(error.mistakes, 80))
         assert all(line.isprintable() for line in said)
-    else:  # what loads is right by the schema, too
-        SCHEMA.validate(read_document(file, ENVIRONMENT).value)
-    assert time.monotonic() - begun < 5
+        return False
+    return True
 
 
 @pytest.fixture(scope="module")
@@ -160,14 +205,51 @@ def test_any_bytes(file: Path, data: bytes) -> None:
     check(file, data)
 
 
-NAMES = [*OPERATORS, *FORMATS, *STRATEGIES, *SINKS, "format", "strategy", "path", "command", "exec", "audit", "events"]
+NAMES = [
+    "use",
+    "include",
+    "templates",
+    "parameters",
+    "profiles",
+    "within",
+    "t",
+    "dev",
+    "most",
+    *OPERATORS,
+    *FORMATS,
+    *STRATEGIES,
+    *SINKS,
+    "format",
+    "strategy",
+    "path",
+    "command",
+    "exec",
+    "audit",
+    "events",
+]
 VALUES = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(10**20), 10**20)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.sampled_from(
-        [*NAMES, "", "${X:-}", "5s", "1h..2h", "10MB", "x > 1", "count()", "sum(x)", "(", "(?P<a>b)", "\0"]
+        [
+            *NAMES,
+            "",
+            "${X:-}",
+            "5s",
+            "1h..2h",
+            "10MB",
+            "x > 1",
+            "count()",
+            "sum(x)",
+            "(",
+            "(?P<a>b)",
+            "\0",
+            "${most}",
+            "${fields} x",
+            "x.yaml",
+        ]
     )
     | st.text(st.characters(exclude_categories=["Cs"]), max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=3), inner),
@@ -198,6 +280,14 @@ def transplanted(draw: st.DrawFn) -> bytes:
         else:
             above[path[-1]] = draw(VALUES)
     return json.dumps(tree, indent=1, ensure_ascii=False, default=str).encode("utf-8", "replace")
+
+
+def test_the_composed_file_is_right(file: Path) -> None:
+    """Or what is made of it would be about its own mistakes alone."""
+    check(file, FILES[-4])
+    file.write_bytes(FILES[-4])
+    for profile in (None, "dev", "prod"):
+        load(file, ENVIRONMENT, profile=profile)
 
 
 @pytest.mark.slow

@@ -21,10 +21,17 @@ SCHEMA = jsonschema.Draft202012Validator(FileSpec.schema())
 RIGHT = {"GOOD": GOOD, "EXAMPLE": EXAMPLE}
 RIGHT |= {file.name: file.read_text() for file in sorted((ROOT / "pipelines").glob("*.yaml"))}
 RIGHT |= {
+    f"{file.parent.name} {file.stem}": file.read_text()
+    for file in sorted((ROOT / "tests" / "cases").glob("*/*.yaml"))
+    if file.parent.name != "errors"
+}
+RIGHT |= {
     f"{page.name} {number}": block
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     for number, block in enumerate(BLOCK.findall(page.read_text()))
-    if "runners:" in block and page.name != "adding-a-component.md"  # its operator is added by the page itself
+    if "runners:" in block
+    and page.name != "adding-a-component.md"  # its operator is added by the page itself
+    and "- skp: 1" not in block  # a mistake that the tutorial makes
 }
 
 #: What a schema cannot refuse, by the reason; each name is a file in tests/cases/errors, or begins those of several.
@@ -59,6 +66,18 @@ NOT_REFUSED = {
         source_twice source_unknown source_unknown_lifecycle test_count_of_a_runner test_dead_letter_that_is_not_there
         test_same_name_twice test_unknown_pipeline test_unknown_runner top_pipeline_named_like_a_runner
         """,
+    "what names and parameters the templates, profiles and other files have": """
+        include_a_directory include_a_pattern include_an_address include_circle include_itself include_missing
+        include_missing_in_an_included_file include_name_taken_twice include_of_nothing
+        include_pipeline_named_like_a_runner include_strange_keys include_wrong_file_by_two_ways
+        profile_unknown profile_where_there_is_none template_circle template_in_an_expression template_list_in_a_text
+        template_parameter_of_a_wrong_type template_that_grows template_unknown template_unknown_parameter
+        template_unknown_reference template_where_there_is_none template_without_parameter template_wrong_in_its_place
+        """,
+    "what a file can do without when another one includes it": """
+        include_without_runners top_no_pipelines top_no_runners
+        """,
+    "what is a warning": "warning_unused",
     "variables, whose values are not known where the file is written": """
         variable_malformed variable_not_closed variable_not_set variable_not_set_with_a_message
         variable_secret_in_a_mistake variable_that_is_no_size

@@ -21,7 +21,7 @@ from rx_collector.parsers import FORMATS
 
 ROOT = Path(__file__).parent.parent.parent
 MODULES = [module.name for module in pkgutil.walk_packages(rx_collector.__path__, "rx_collector.")]
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```([\w-]*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
 def blocks(file: str, language: str) -> list[str]:
@@ -150,12 +150,32 @@ def test_every_format_has_an_example() -> None:
 
 @pytest.mark.slow
 def test_adding_a_component(tmp_path: Path) -> None:
-    """The worked example, put where it says, in a copy of the package."""
-    shutil.copytree(ROOT / "rx_collector", tmp_path / "rx_collector", ignore=shutil.ignore_patterns("__pycache__"))
+    """The worked example, put where it says, in a copy of the package and of what tests its cases."""
+    leave = shutil.ignore_patterns("__pycache__")
+    for directory in ("rx_collector", "docs", "tests/docs", "tests/cases"):
+        shutil.copytree(ROOT / directory, tmp_path / directory, ignore=leave)
+    (tmp_path / "tests" / "captures").mkdir()
+    for name in ("tests/__init__.py", "tests/conftest.py", "tests/events.py", "tests/captures/users.csv"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    shutil.copy(ROOT / "setup.cfg", tmp_path)
     format_text, operator_text = blocks("docs/adding-a-component.md", "python")
     (tmp_path / "rx_collector" / "parsers" / "pair.py").write_text(format_text)
     (tmp_path / "rx_collector" / "operators" / "only.py").write_text(operator_text)
-    (yaml,) = blocks("docs/adding-a-component.md", "yaml")
+    pair_case, only_case, yaml = blocks("docs/adding-a-component.md", "yaml")
+
+    def tested() -> subprocess.CompletedProcess[str]:
+        argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/docs/test_reference.py"]
+        argv += ["-k", "formats-pair or operators-only"]
+        return subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+
+    result = tested()
+    assert "pair needs a case: a pipeline file with tests, tests/cases/parsers/pair.yaml" in result.stdout
+    assert "only needs a case: a pipeline file with tests, tests/cases/operators/only.yaml" in result.stdout
+    (tmp_path / "tests" / "cases" / "parsers" / "pair.yaml").write_text(pair_case)
+    (tmp_path / "tests" / "cases" / "operators" / "only.yaml").write_text(only_case)
+    result = tested()
+    assert result.returncode == 0, result.stdout
+    assert "6 passed" in result.stdout
     (tmp_path / "x.yaml").write_text(yaml)
 
     def command(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -246,7 +246,7 @@ def test_a_million_keys_take_the_memory_of_a_few() -> None:
     assert isinstance(window, _Tiles)
     for number in range(20_000):
         window.on_batch([at(1, k=number)])
-    assert len(window._states) == 10
+    assert len(window.states) == 10
     assert len(window._due) < 1100
     window.on_completed()
     assert sum(one["n"] for one in result.data) == 20_000

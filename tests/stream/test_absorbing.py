@@ -1,0 +1,184 @@
+"""Windows that take events in within the loop before them: what comes out is what comes out of windows that get events."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reactivex.testing import TestScheduler
+
+from rx_collector import operators as op
+from rx_collector.event import Event, Lines, Origin
+from rx_collector.ledger import Report
+from rx_collector.operators.window import _Fold, _Windows
+from rx_collector.stream import segment as segment_module
+from rx_collector.stream.eventstream import EventStream, new_context
+from rx_collector.stream.segment import Step, compile_segment
+from tests.events import ORIGIN, Given, Result
+
+AGGREGATES = {
+    "n": "count()",
+    "some": "count(a)",
+    "total": "sum(a)",
+    "mean": "mean(a)",
+    "least": "min(b)",
+    "most": "max(a)",
+    "first": "first(b)",
+    "last": "last(b)",
+    "distinct": "distinct(b)",
+    "p": "percentile(a, 50)",
+    "top": "top(b, 2)",
+}
+VALUES = st.sampled_from([None, 0, 1, 2, 3.5, -7, True, "x", "y", 2**70, [1], {"c": 1}, "text"])
+payloads = st.dictionaries(st.sampled_from(["a", "b", "k"]), VALUES, max_size=3)
+#: Seconds after which a batch comes, and whether it has lines or events.
+batches = st.lists(st.tuples(st.integers(0, 7), st.booleans(), st.lists(payloads, max_size=8)), max_size=6)
+keys = st.sampled_from([None, "k", ["k", "b"], {"key": "1 / a"}])
+rows = st.lists(
+    st.sampled_from(
+        [
+            op.filter("a != 0"),
+            op.set(c="len(b)"),
+            op.drop("b"),
+            op.dedupe("k", size=2),
+            op.flat_map("[this, this]"),
+            op.map(lambda event: event.data),
+        ]
+    ),
+    max_size=3,
+)
+
+
+def windows(by: Any, aggregate: dict[str, str], size: int) -> list[Any]:
+    return [
+        op.aggregate(aggregate=aggregate, by=by, size=size),
+        op.window(every=5, aggregate=aggregate, by=by, size=size),
+    ]
+
+
+class Source(Given):
+    """Sends each batch at its second of virtual time."""
+
+    def __init__(self, scheduler: TestScheduler, given: list[tuple[int, bool, list[Any]]]) -> None:
+        super().__init__([])
+        self._scheduler, self._given = scheduler, given
+
+    def connect(self, observer: Any, context: Any) -> Any:
+        first = 1
+        for seconds, of_lines, data in self._given:
+            self._scheduler.advance_by(seconds)
+            origin = Origin("run", "exec", 1, 42, int(self._scheduler.clock * 10**9))
+            if of_lines:
+                observer.on_batch(Lines([json.dumps(one).encode() for one in data], first, origin))
+            else:
+                observer.on_batch([Event(one, None, origin, first + n) for n, one in enumerate(data)])
+            first += len(data)
+        observer.on_completed()
+        return super().connect(Result(), context)
+
+
+def play(given: Any, row: list[Any], window: Any) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
+    """Give what came out, the dead letters, and the counts of all nodes."""
+    scheduler = TestScheduler()
+    context = new_context("test", scheduler)
+    letters: list[Any] = []
+    object.__setattr__(context, "reject", lambda record: letters.append((record.id, record.data)))
+    result = Result()
+    stream = EventStream(Source(scheduler, given))
+    for operator in [op.parse("json"), *row, window]:
+        stream = operator(stream)
+    stream.connect(result, context)
+    report = Report.of(context.ledger, seconds=0, exit_code=0)
+    events = [(event.id, event.time_ns, event.data) for event in result.events]
+    letters.sort(key=repr)  # those of one batch may come in another order: a loop has them event by event
+    return events, letters, list(report.pipelines["test"].nodes), [result.ended]
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=800)
+@given(
+    given=batches,
+    row=rows,
+    by=keys,
+    names=st.lists(st.sampled_from(list(AGGREGATES)), min_size=1, unique=True),
+    size=st.sampled_from([1, 2, 100]),
+    which=st.integers(0, 1),
+)
+def test_taking_in_gives_what_sending_gives(
+    given: Any, row: list[Any], by: Any, names: list[str], size: int, which: int
+) -> None:
+    window = windows(by, {name: AGGREGATES[name] for name in names}, size)[which]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segment_module, "is_on", lambda switch: switch != "absorbing")
+        expected = play(given, row, window)
+    assert repr(play(given, row, window)) == repr(expected)
+
+
+def test_no_event_is_made_but_for_the_first_of_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    batch: list[Any] = []
+    sent = _Windows.on_batch
+    monkeypatch.setattr(_Windows, "on_batch", lambda self, events: batch.append(events) or sent(self, events))
+    lines = [b'{"k":"a","n":%d}' % n for n in range(100)]
+    events, _, nodes, _ = play(
+        [(0, True, [json.loads(line) for line in lines])], [], windows("k", {"n": "sum(n)"}, 9)[0]
+    )
+    assert [data for _, _, data in events] == [{"k": "a", "n": 4950}]
+    assert batch == []
+    assert (nodes[1].node, nodes[1].taken, nodes[1].merged, nodes[1].made) == ("operators[1] aggregate", 100, 100, 1)
+
+
+def test_only_what_is_read_is_decoded() -> None:
+    node = new_context("test").pipeline.node("operators[1] aggregate")
+    window = op.aggregate(aggregate={"n": "count()", "total": "sum(bytes)"}, by="comm").attach(
+        Result(), new_context("test"), node
+    )
+    assert isinstance(window, _Windows)
+    stage = window.absorbing_stage()
+    assert isinstance(stage, _Fold)
+    steps = [Step(op.parse("json"), "operators[0] parse"), Step(stage, "operators[1] aggregate")]
+    source = compile_segment(steps, "lines").source
+    assert "decode(raw)" not in source
+    assert source.count("Event(") == 1
+    assert "peek = decode_fields(raw)" in source
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        op.window(every=5, slide=1, aggregate={"n": "count()"}),
+        op.window(every=5, time="event", aggregate={"n": "count()"}),
+        op.window(session=5, aggregate={"n": "count()"}),
+        op.window(count=5, aggregate={"n": "count()"}),
+        op.debounce(5),
+    ],
+)
+def test_windows_that_have_to_see_the_event_get_it(window: Any) -> None:
+    context = new_context("test")
+    made = window.attach(Result(), context, context.pipeline.node("x"))
+    assert made.absorbing_stage() is None
+    made.dispose()
+    context.close()
+
+
+def test_what_comes_when_it_is_disposed_is_counted() -> None:
+    context = new_context("test")
+    result = Result()
+    stream = EventStream(Given([])).then(op.parse("json")).then(op.aggregate(aggregate={"n": "count()"}))
+    heads: list[Any] = []
+
+    class Keeps(Given):
+        def connect(self, observer: Any, context: Any) -> Any:
+            heads.append(observer)
+            return super().connect(Result(), context)
+
+    connection = EventStream(Keeps([]), stream.steps).connect(result, context)
+    heads[0].on_batch(Lines([b"{}", b"{}"], 1, ORIGIN))
+    connection.dispose()
+    heads[0].on_batch(Lines([b"{}", b"{}", b"{}"], 3, ORIGIN))
+    parse, aggregate = context.pipeline.operators
+    assert (parse.taken, parse.out) == (5, 5)
+    assert (aggregate.taken, aggregate.dropped, aggregate.held()) == (5, {"disposed": 5}, 0)
+    assert result.events == []
