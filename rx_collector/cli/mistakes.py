@@ -12,7 +12,7 @@ from rx_collector.cli.stderr import columns
 from rx_collector.cli.verdicts import legible
 from rx_collector.errors import ConfigError, Mistake
 
-__all__ = ["mistake_lines", "show_mistakes"]
+__all__ = ["mistake_lines", "mistakes_text", "show_mistakes"]
 
 _INDENT = "    "
 _LEAST_WIDTH = 40  # a narrower terminal breaks the lines itself
@@ -20,11 +20,15 @@ _LEAST_WIDTH = 40  # a narrower terminal breaks the lines itself
 
 def show_mistakes(error: ConfigError) -> None:
     """Print mistakes on standard error: with what helps to mend them on a terminal, else one line each."""
+    terminal = sys.stderr.isatty()
+    click.echo(mistakes_text(error), err=True, color=not os.environ.get("NO_COLOR") if terminal else None)
+
+
+def mistakes_text(error: ConfigError) -> str:
+    """Give mistakes as they are shown on standard error."""
     if not sys.stderr.isatty():
-        click.echo(str(error), err=True)
-        return
-    styled = not os.environ.get("NO_COLOR")
-    click.echo("\n".join(mistake_lines(error.mistakes, columns(), styled=styled)), err=True, color=styled)
+        return str(error)
+    return "\n".join(mistake_lines(error.mistakes, columns(), styled=not os.environ.get("NO_COLOR")))
 
 
 def mistake_lines(mistakes: Iterable[Mistake], width: int, *, styled: bool = False) -> Iterator[str]:

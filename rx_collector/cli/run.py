@@ -6,16 +6,19 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 from loguru import logger
 
 from rx_collector.cli.files import check_writable, load_all, profile_option, write_whole
+from rx_collector.cli.reload import Files, Terminal, Watching
 from rx_collector.cli.sheet import Progress, print_sheet
 from rx_collector.cli.stderr import StandardError
+from rx_collector.cli.watch import Watch
 from rx_collector.errors import OutputError
 from rx_collector.pipeline.collector import Collector
 from rx_collector.pipeline.project import Project
@@ -65,6 +68,7 @@ COUNT = _Count()
 @click.option(
     "--drain", type=DURATION, default="30s", show_default=True, help="How long the sinks may take at the end."
 )
+@click.option("--watch", is_flag=True, help="Reload whenever FILE changes, as SIGHUP does.")
 @click.option("--quiet", "-q", is_flag=True, help="Only warnings and errors; no table, no progress.")
 @click.option("--verbose", "-v", is_flag=True, help="Everything that is logged.")
 def run(
@@ -74,19 +78,33 @@ def run(
     max_events: int | None,
     report: str | None,
     drain: float,
+    watch: bool,
     quiet: bool,
     verbose: bool,
 ) -> int:
     """Run the pipelines of FILE until their programs end, or until a signal.
 
     SIGINT or SIGTERM stops the programs, lets their last events arrive, and prints the balance sheet; a second one stops
-    at once. Results go to standard output, all else to standard error. Exits with 1 when something failed or an event has
-    no account.
+    at once. SIGHUP loads FILE again: what is described otherwise is changed, all else runs on, and no event is lost; with a
+    mistake in it nothing changes. When the terminal has gone, SIGHUP stops as SIGTERM does. Results go to standard output,
+    all else to standard error. Exits with 1 when something failed or an event has no account.
     """
+    changes = Watch(files, others=lambda project: project.files) if watch else None  # before they are read
     project = load_all(files, profile)
     if report is not None:
         check_writable(report, "--report")
-    return carry_out(Collector(project), duration, max_events, drain=drain, report=report, quiet=quiet, verbose=verbose)
+    return carry_out(
+        Collector(project),
+        duration,
+        max_events,
+        drain=drain,
+        report=report,
+        quiet=quiet,
+        verbose=verbose,
+        files=files,
+        profile=profile,
+        changes=changes,
+    )
 
 
 def carry_out(
@@ -98,29 +116,44 @@ def carry_out(
     report: str | None,
     quiet: bool,
     verbose: bool,
+    files: tuple[str, ...] | None = None,
+    profile: str | None = None,
+    changes: Watch | None = None,
 ) -> int:
-    """Let a collector run to its end as the options say, with progress, log and balance sheet. Gives the exit code."""
+    """Let a collector run to its end as the options say, with progress, log and balance sheet. Gives the exit code.
+
+    With `files` SIGHUP loads them again, and so does what `changes` tells of.
+    """
     project = collector.project
     stderr = StandardError()
     progress = None
     if not quiet and sys.stderr.isatty() and not _shows_on_terminal(project):
         progress = Progress(collector, stderr.write)
     write = progress.write if progress is not None else stderr.write
-    log_to_stderr(project, "DEBUG" if verbose else "WARNING" if quiet else "INFO", write)
+    loaded = Files(partial(load_all, files or (), profile), project, write, changes)
+    log_to_stderr(loaded.redact, "DEBUG" if verbose else "WARNING" if quiet else "INFO", write)
     for warning in project.warnings:
         logger.warning("{}", replace(warning, warning=False))
+
+    def show(progress: Progress) -> None:
+        if _shows_on_terminal(collector.project):  # since a reload
+            progress.clear()
+        else:
+            progress.show()
+
     # To the very end: a signal that comes late must not keep the report or the balance sheet from being written.
-    with stop_on_signals(collector):
+    with stop_on_signals(collector, loaded.load if files is not None else None):
         try:
             try:
-                sheet = collector.run(
-                    duration=duration,
-                    max_events=max_events,
-                    drain=drain,
-                    tick=progress.show if progress is not None else None,
-                )
+                with nullcontext() if changes is None else Watching(changes, loaded, collector):
+                    sheet = collector.run(
+                        duration=duration,
+                        max_events=max_events,
+                        drain=drain,
+                        tick=partial(show, progress) if progress is not None else None,
+                    )
             except OutputError as error:
-                message = project.redact(str(error))
+                message = loaded.redact(str(error))
                 sheet = collector.report(1, errors=[message])
                 stderr.write(f"rx-collector: {message}\n")
                 quiet = True
@@ -134,16 +167,17 @@ def carry_out(
                 write_whole(report, sheet.json())
         finally:
             if not quiet:
-                print_sheet(sheet)
+                with suppress(OSError):  # standard error has gone, with a terminal say; the report has it all
+                    print_sheet(sheet)
     return sheet.exit_code
 
 
-def log_to_stderr(project: Project, level: str, write: Callable[[str], object]) -> None:
-    """Turn logging on, without the values of secret variables. `write` puts a line on standard error."""
+def log_to_stderr(redact: Callable[[str], str], level: str, write: Callable[[str], object]) -> None:
+    """Turn logging on; `redact` hides the values of secret variables, `write` puts a line on standard error."""
     logger.remove()
 
     def show(message: Message) -> None:
-        write(project.redact(str(message)))  # the whole of it: a traceback, too, may show what was read
+        write(redact(str(message)))  # the whole of it: a traceback, too, may show what was read
 
     layout = "<dim>{time:HH:mm:ss}</dim> <level>{level: <7}</level> {message}"
     colorize = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
@@ -162,9 +196,14 @@ def _shows_on_terminal(project: Project) -> bool:
 
 
 @contextmanager
-def stop_on_signals(collector: Collector) -> Iterator[None]:
-    """The first SIGINT or SIGTERM asks for a stop, the second for an end at once."""
+def stop_on_signals(collector: Collector, load: Callable[[], Project | None] | None = None) -> Iterator[None]:
+    """The first SIGINT or SIGTERM asks for a stop, the second for an end at once.
+
+    With `load` SIGHUP asks for a reload, and for a stop when the terminal has gone; where it is ignored, as under nohup, it
+    stays so.
+    """
     seen: list[int] = []
+    terminal = Terminal()
 
     def handle(number: int, frame: object) -> None:
         seen.append(number)
@@ -173,8 +212,17 @@ def stop_on_signals(collector: Collector) -> Iterator[None]:
         else:
             collector.abort()
 
+    def hang_up(number: int, frame: object) -> None:
+        if terminal.gone:
+            if not seen:  # the shell and the kernel may both send one
+                handle(number, frame)
+        elif load is not None:
+            collector.reload(load)
+
     wakeup = signal.set_wakeup_fd(collector.signals(), warn_on_full_buffer=False)
     old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    if load is not None and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        old[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
     try:
         yield
     finally:

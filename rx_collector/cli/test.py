@@ -46,6 +46,7 @@ def test(files: tuple[str, ...], profile: str | None, report: str | None, watch:
                 code = _test(files, projects, report)
             click.echo("waiting for a change; SIGINT ends", err=True)
             changed = watched.wait(projects)
+            assert changed is not None
             click.echo(f"\n{os.path.relpath(changed)} has changed", err=True)
     except KeyboardInterrupt:
         return code

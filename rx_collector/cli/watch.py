@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rx_collector.config.options import PATH, Spec
@@ -23,34 +23,43 @@ _State = tuple[int, int, int] | None
 class Watch:
     """Looks at files until one of them changes, appears or goes away.
 
-    A file that cannot be loaded names no other files; those that it named before are watched on, so that a mistake in one
-    of them can be mended there.
+    `others` gives the files that a project reads, beside those named. A file that cannot be loaded names no other files;
+    those that it named before are watched on, so that a mistake in one of them can be mended there.
     """
 
-    def __init__(self, files: Sequence[str]) -> None:
+    def __init__(self, files: Sequence[str], others: Callable[[Project], Iterable[str]] | None = None) -> None:
         self._named = set(map(os.path.abspath, files))
         self._others: set[str] = set()
+        self._others_of = (lambda project: {*project.files, *named_files(project)}) if others is None else others
         self._seen = self._look()
+        self._over = threading.Event()
 
     def add(self, files: Sequence[str]) -> None:
         """Look at these, too: those that a file includes which cannot be loaded."""
         self._others |= set(files)
         self._seen |= {file: _state(file) for file in set(files) - self._seen.keys()}
 
-    def wait(self, projects: Sequence[Project]) -> str:
-        """Wait for a change since the last one, and give the file. `projects` are what was loaded since then, if any."""
+    def wait(self, projects: Sequence[Project]) -> str | None:
+        """Wait for a change since the last one, and give the file; None after `close`.
+
+        `projects` are what was loaded since then, if any.
+        """
         if projects:
-            self._others = {file for project in projects for file in {*project.files, *named_files(project)}}
+            self._others = {file for project in projects for file in self._others_of(project)}
             new = self._others - self._seen.keys()
             self._seen |= {file: _state(file) for file in new}
-        pause = threading.Event()
-        while True:
+        while not self._over.is_set():
             now = self._look()
             changed = [file for file, state in now.items() if self._seen.get(file) != state]
             if changed:
-                self._seen = self._settled(now, pause)
+                self._seen = self._settled(now, self._over)
                 return changed[0]
-            pause.wait(_BETWEEN_LOOKS)
+            self._over.wait(_BETWEEN_LOOKS)
+        return None
+
+    def close(self) -> None:
+        """Wait no longer. Safe from any thread."""
+        self._over.set()
 
     def _settled(self, before: dict[str, _State], pause: threading.Event) -> dict[str, _State]:
         """Wait until nothing changes any more: who writes a file empties it first, and may write it in parts."""

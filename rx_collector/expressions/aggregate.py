@@ -209,6 +209,15 @@ class Aggregate:
     def __repr__(self) -> str:
         return f"Aggregate({self.text!r})"
 
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same aggregate of the same expression; the text names the function and its parameter."""
+        if not isinstance(other, Aggregate):
+            return NotImplemented
+        return self.text == other.text and self.argument == other.argument
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
 
 def parse_aggregate(text: str, variable: Callable[[str], str] | None = None) -> Aggregate:
     """Parse and check an aggregate. Raises ExpressionError with the place in the text."""

@@ -95,6 +95,15 @@ class Expression:
     def __repr__(self) -> str:
         return f"Expression({self.text!r})"
 
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same expression with the same values of variables, wherever it stands."""
+        if not isinstance(other, Expression):
+            return NotImplemented
+        return self.text == other.text and ast.dump(self._tree) == ast.dump(other._tree)
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
 
 def parse_expression(text: str, variable: Callable[[str], Any] | None = None) -> Expression:
     """Parse and check an expression.

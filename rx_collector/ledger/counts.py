@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 __all__ = ["GroupNode", "Ledger", "Node", "PipelineLedger", "RunnerLedger"]
@@ -111,11 +111,19 @@ class RunnerLedger:
 
 
 class PipelineLedger:
-    """The nodes of one pipeline in the order of the flow: operators first, then one node a sink."""
+    """The nodes of one pipeline in the order of the flow: operators first, then one node a sink.
 
-    def __init__(self, name: str) -> None:
+    When a pipeline is changed while it runs, its next generation has a ledger of its own, which knows those before it. A
+    sink that is kept open has its nodes in both.
+    """
+
+    def __init__(self, name: str, earlier: Sequence[PipelineLedger] = ()) -> None:
         self.name = name
+        self.earlier = tuple(earlier)
         self.taken = 0
+        #: Of each source what it had sent when this generation began to read it, and when it left it, if it has.
+        self.begun: dict[str, int] = {}
+        self.left: dict[str, int] = {}
         self.operators: list[Node] = []
         self.sinks: dict[str, Node] = {}
         self.boundaries: dict[str, Node] = {}  # the boundary before each sink, by the sink's name
@@ -130,15 +138,20 @@ class PipelineLedger:
         self.operators.append(node)
         return node
 
+    @property
+    def generations(self) -> tuple[PipelineLedger, ...]:
+        """Those before it, and itself."""
+        return (*self.earlier, self)
+
     def insert(self, after: Node, nodes: Sequence[Node]) -> None:
         """Add the nodes of operators within an operator behind its own."""
         index = self.operators.index(after) + 1
         self.operators[index:index] = nodes
 
-    def sink(self, name: str) -> tuple[Node, Node]:
+    def sink(self, name: str, taken: Collection[str] = ()) -> tuple[Node, Node]:
         """Add the nodes of a boundary and of the sink behind it; a name that is taken gets a number."""
         key, number = name, 2
-        while key in self.sinks:
+        while key in self.sinks or key in taken:
             key, number = f"{name}_{number}", number + 1
         label = f"sinks[{len(self.sinks)}] {key}"
         self.boundaries[key], self.sinks[key] = Node(f"{label} backpressure"), Node(label)
@@ -153,6 +166,7 @@ class Ledger:
         self.lock = threading.Lock()
         self.runners: dict[str, RunnerLedger] = {}
         self.pipelines: dict[str, PipelineLedger] = {}
+        self.reloads = 0  # changes of what runs that were carried out
 
     def runner(self, name: str) -> RunnerLedger:
         """Give the counts of a runner, new if there are none yet."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -71,7 +72,11 @@ class NodeReport(msgspec.Struct, frozen=True, rename={"taken": "in"}):
 
 
 class PipelineReport(msgspec.Struct, frozen=True, rename={"taken": "in"}):
-    """One pipeline: what came in, where it went, and each node in the order of the flow."""
+    """One pipeline: what came in, where it went, and each node in the order of the flow.
+
+    All are sums over its generations where it was changed while it ran. The nodes of the later ones have names such as
+    ``generation 2, operators[0] filter``; a sink that was kept open stands once.
+    """
 
     taken: int
     filtered: int
@@ -101,6 +106,8 @@ class Report(msgspec.Struct, frozen=True):
     pipelines: dict[str, PipelineReport]
     unbalanced: list[str]
     errors: list[str] = []
+    #: How often what runs was changed.
+    reloads: int = 0
 
     @classmethod
     def of(
@@ -119,6 +126,7 @@ class Report(msgspec.Struct, frozen=True):
                 pipelines={name: _pipeline(pipeline) for name, pipeline in ledger.pipelines.items()},
                 unbalanced=wrong,
                 errors=list(errors),
+                reloads=ledger.reloads,
             )
 
     def json(self) -> bytes:
@@ -146,9 +154,9 @@ def _runner(runner: RunnerLedger) -> RunnerReport:
     )
 
 
-def _node(node: Node) -> NodeReport:
+def _node(name: str, node: Node) -> NodeReport:
     return NodeReport(
-        node=node.name,
+        node=name,
         taken=node.taken,
         out=node.out,
         filtered=node.filtered,
@@ -164,41 +172,74 @@ def _node(node: Node) -> NodeReport:
     )
 
 
-def _sink(node: Node) -> SinkReport:
+def _sink(nodes: Sequence[Node]) -> SinkReport:
     return SinkReport(
-        delivered=node.out, failed=node.failed, retried=node.notes["retried"], held=node.held(), kept=node.kept
+        delivered=sum(node.out for node in nodes),
+        failed=sum(node.failed for node in nodes),
+        retried=sum(node.notes["retried"] for node in nodes),
+        held=sum(node.held() for node in nodes),
+        kept=sum(node.kept for node in nodes),
     )
 
 
+def _rows(pipeline: PipelineLedger) -> Iterator[tuple[str, Node]]:
+    """Give each node of all generations once, with its name in the report, in the order of the flow."""
+    for number, generation in enumerate(pipeline.generations, 1):
+        before = {id(node) for earlier in generation.earlier for node in earlier.sinks.values()}
+        nodes = [*generation.operators]
+        for key, node in generation.sinks.items():
+            if id(node) not in before:
+                nodes += [generation.boundaries[key], node]
+        for node in nodes:
+            yield node.name if number == 1 else f"generation {number}, {node.name}", node
+
+
+def _ends(pipeline: PipelineLedger) -> dict[str, list[tuple[Node, Node]]]:
+    """Give the boundaries and sinks by name: of one name there are several when a sink was changed while it ran."""
+    ends: dict[str, dict[int, tuple[Node, Node]]] = {}
+    for generation in pipeline.generations:
+        for key, node in generation.sinks.items():
+            ends.setdefault(key, {})[id(node)] = (generation.boundaries[key], node)
+    return {key: list(pairs.values()) for key, pairs in ends.items()}
+
+
+def _letters(pipeline: PipelineLedger) -> list[Node]:
+    """Give the nodes of all dead letters, each with that of its boundary before it."""
+    nodes: dict[int, Node] = {}
+    for generation in pipeline.generations:
+        for node in (generation.dead_letter_boundary, generation.dead_letter):
+            if node is not None:
+                nodes[id(node)] = node
+    return list(nodes.values())
+
+
 def _pipeline(pipeline: PipelineLedger) -> PipelineReport:
-    rejected: dict[str, int] = {}
-    dropped: dict[str, int] = {}
-    for node in pipeline.operators:
-        kind = node.name.rpartition(" ")[2]
-        if node.rejected:
-            rejected[kind] = rejected.get(kind, 0) + node.rejected
-        for reason, count in node.dropped.items():
-            dropped[f"{kind}: {reason}"] = dropped.get(f"{kind}: {reason}", 0) + count
-    for name, node in pipeline.boundaries.items():
-        for reason, count in node.dropped.items():
-            dropped[f"{name}: {reason}"] = count
-        if node.rejected:
-            rejected[f"{name} backpressure"] = node.rejected
-    everything = [*pipeline.operators]
-    for name, node in pipeline.sinks.items():
-        everything += [pipeline.boundaries[name], node]
+    rejected: Counter[str] = Counter()
+    dropped: Counter[str] = Counter()
+    for generation in pipeline.generations:
+        for node in generation.operators:
+            kind = node.name.rpartition(" ")[2]
+            rejected[kind] += node.rejected
+            dropped.update({f"{kind}: {reason}": count for reason, count in node.dropped.items()})
+    ends = _ends(pipeline)
+    for key, pairs in ends.items():
+        for boundary, _ in pairs:
+            dropped.update({f"{key}: {reason}": count for reason, count in boundary.dropped.items()})
+            rejected[f"{key} backpressure"] += boundary.rejected
+    rows = list(_rows(pipeline))
+    letters = _letters(pipeline)[1::2]
     return PipelineReport(
-        taken=pipeline.taken,
-        filtered=sum(node.filtered for node in everything),
-        rejected=rejected,
-        dropped=dropped,
-        merged=sum(node.merged for node in everything),
-        made=sum(node.made for node in everything),
-        sinks={name: _sink(node) for name, node in pipeline.sinks.items()},
-        dead_letter=_sink(pipeline.dead_letter) if pipeline.dead_letter is not None else None,
-        kept=_by_sink(pipeline, lambda boundary, sink: boundary.kept + sink.kept),
-        restored=_by_sink(pipeline, lambda boundary, sink: boundary.notes["restored"]),
-        nodes=[_node(node) for node in everything],
+        taken=sum(generation.taken for generation in pipeline.generations),
+        filtered=sum(node.filtered for _, node in rows),
+        rejected={what: count for what, count in rejected.items() if count},
+        dropped=dict(dropped),
+        merged=sum(node.merged for _, node in rows),
+        made=sum(node.made for _, node in rows),
+        sinks={key: _sink([node for _, node in pairs]) for key, pairs in ends.items()},
+        dead_letter=_sink(letters) if letters else None,
+        kept=_by_sink(ends, lambda boundary, sink: boundary.kept + sink.kept),
+        restored=_by_sink(ends, lambda boundary, sink: boundary.notes["restored"]),
+        nodes=[_node(name, node) for name, node in rows],
     )
 
 
@@ -207,9 +248,9 @@ def _missed(ledger: Ledger) -> bool:
     return any(runner.missed is not None for runner in ledger.runners.values())
 
 
-def _by_sink(pipeline: PipelineLedger, count: Callable[[Node, Node], int]) -> dict[str, int]:
-    counts = {name: count(pipeline.boundaries[name], sink) for name, sink in pipeline.sinks.items()}
-    return {name: number for name, number in counts.items() if number}
+def _by_sink(ends: dict[str, list[tuple[Node, Node]]], count: Callable[[Node, Node], int]) -> dict[str, int]:
+    counts = {key: sum(count(boundary, sink) for boundary, sink in pairs) for key, pairs in ends.items()}
+    return {key: number for key, number in counts.items() if number}
 
 
 def _check_runners(ledger: Ledger) -> list[str]:
@@ -224,52 +265,74 @@ def _check_pipelines(ledger: Ledger, final: bool) -> list[str]:
     """At every node the law; at the end also that each node took in what the one before it gave out."""
     wrong = []
     for name, pipeline in ledger.pipelines.items():
-        dead = [node for node in (pipeline.dead_letter_boundary, pipeline.dead_letter) if node is not None]
-        for node in [*pipeline.operators, *pipeline.boundaries.values(), *pipeline.sinks.values(), *dead]:
+        rows = list(_rows(pipeline))
+        labels = {id(node): label for label, node in rows}
+        ends = [pair for pairs in _ends(pipeline).values() for pair in pairs]
+        operators = [node for generation in pipeline.generations for node in generation.operators]
+        boundaries, sinks = [boundary for boundary, _ in ends], [sink for _, sink in ends]
+        for node in [*operators, *boundaries, *sinks, *_letters(pipeline)]:
+            label = labels.get(id(node), node.name)
             if node.missing():
-                wrong.append(f"pipeline {name}, {node.name}: {node.missing():+} events have no account")
+                wrong.append(f"pipeline {name}, {label}: {node.missing():+} events have no account")
             if final and node.held() != node.kept:
                 held = node.held() - node.kept
-                wrong.append(f"pipeline {name}, {node.name}: {held} events are still held")
+                wrong.append(f"pipeline {name}, {label}: {held} events are still held")
         if not final:
             continue
-        flowing = pipeline.taken
-        # Where operators that are not ours stand between, a row of ours may begin anywhere; else it begins at the source.
-        straight = bool(pipeline.sources) and not any(node.foreign for node in pipeline.operators)
-        for node in pipeline.operators:
-            if node.taken != flowing and (straight or not node.first):
-                wrong.append(f"pipeline {name}: {flowing} events were sent to {node.name}, it took {node.taken}")
-            flowing = node.out if node.passed is None else node.passed
-            for source, count in node.joined.items() if pipeline.sources else ():
-                if (given := _given(ledger, source)) != count:
-                    wrong.append(
-                        f"pipeline {name}: {given} events of {source} were sent to {node.name}, it took {count}"
-                    )
-        for key, node in pipeline.boundaries.items():
-            if node.taken != flowing:
-                wrong.append(f"pipeline {name}: {flowing} events were sent to {node.name}, it took {node.taken}")
-            if node.out != pipeline.sinks[key].taken:
-                wrong.append(
-                    f"pipeline {name}: {node.out} events left {node.name}, {key} took {pipeline.sinks[key].taken}"
-                )
-        if pipeline.sources:
-            given = sum(_given(ledger, source) for source in pipeline.sources)
-            if given != pipeline.taken:
-                wrong.append(f"pipeline {name}: its sources sent {given} events, it took {pipeline.taken}")
+        sent: Counter[int] = Counter()  # to each boundary, by all generations that had it
+        for generation in pipeline.generations:
+            flowing = generation.taken
+            # Where operators that are not ours stand between, a row of ours may begin anywhere; else at the source.
+            straight = bool(pipeline.sources) and not any(node.foreign for node in generation.operators)
+            for node in generation.operators:
+                if node.taken != flowing and (straight or not node.first):
+                    label = labels[id(node)]
+                    wrong.append(f"pipeline {name}: {flowing} events were sent to {label}, it took {node.taken}")
+                flowing = _passed(node)
+                for source, count in node.joined.items() if pipeline.sources else ():
+                    if (given := _given(ledger, source, generation)) != count:
+                        label = labels[id(node)]
+                        wrong.append(
+                            f"pipeline {name}: {given} events of {source} were sent to {label}, it took {count}"
+                        )
+            for boundary in generation.boundaries.values():
+                sent[id(boundary)] += flowing
+        for boundary, sink in ends:
+            flowing, label = sent[id(boundary)], labels[id(boundary)]
+            if boundary.taken != flowing:
+                wrong.append(f"pipeline {name}: {flowing} events were sent to {label}, it took {boundary.taken}")
+            if boundary.out != sink.taken:
+                key = sink.name.partition(" ")[2]
+                wrong.append(f"pipeline {name}: {boundary.out} events left {label}, {key} took {sink.taken}")
+        for number, generation in enumerate(pipeline.generations, 1):
+            if generation.sources:
+                given = sum(_given(ledger, source, generation) for source in generation.sources)
+                if given != generation.taken:
+                    which = f"pipeline {name}" if number == 1 else f"pipeline {name}, generation {number}"
+                    wrong.append(f"{which}: its sources sent {given} events, it took {generation.taken}")
     return wrong
 
 
-def _given(ledger: Ledger, source: str) -> int:
+def _passed(node: Node) -> int:
+    """Give how many events the last operator handed on."""
+    return node.out if node.passed is None else node.passed
+
+
+def _given(ledger: Ledger, source: str, reader: PipelineLedger) -> int:
+    """Give how many events a source sent while it was read."""
+    until = reader.left[source] if source in reader.left else _sent(ledger, source)
+    return until - reader.begun.get(source, 0)
+
+
+def _sent(ledger: Ledger, source: str) -> int:
     runner = source.removesuffix(".lifecycle")
     if source not in ledger.runners and source not in ledger.pipelines and runner in ledger.runners:
         return ledger.runners[runner].lifecycle_apart
     if source in ledger.runners:
         return ledger.runners[source].out
-    if source not in ledger.pipelines:
-        name, _, branch = source.rpartition(".")
-        return sum(node.branches[branch] for node in ledger.pipelines[name].operators)
-    pipeline = ledger.pipelines[source]
-    if not pipeline.operators:
-        return pipeline.taken
-    last = pipeline.operators[-1]
-    return last.out if last.passed is None else last.passed
+    if source in ledger.pipelines:
+        generations = ledger.pipelines[source].generations
+        return sum(_passed(one.operators[-1]) if one.operators else one.taken for one in generations)
+    name, _, branch = source.rpartition(".")
+    generations = ledger.pipelines[name].generations
+    return sum(node.branches[branch] for generation in generations for node in generation.operators)

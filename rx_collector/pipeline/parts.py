@@ -4,7 +4,9 @@ and the branches at its end."""
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 
 from loguru import logger
 
@@ -19,7 +21,19 @@ from rx_collector.pipeline.spec import Branch
 from rx_collector.stream.eventstream import EventStream
 from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context, Source
 
-__all__ = ["BranchEnd", "DeadLetter", "Hub", "Limit", "Merge", "OpenBranch", "with_operators"]
+__all__ = [
+    "BranchEnd",
+    "DeadLetter",
+    "Hub",
+    "Inlet",
+    "Limit",
+    "Link",
+    "Merge",
+    "OpenBranch",
+    "Sender",
+    "Tap",
+    "with_operators",
+]
 
 
 def with_operators(stream: EventStream, operators: Sequence[PlacedOperator]) -> EventStream:
@@ -33,52 +47,138 @@ def with_operators(stream: EventStream, operators: Sequence[PlacedOperator]) -> 
 
 
 class Hub:
-    """Gives what one source sends to all who read it. An error ends the source for them like a completion."""
+    """Gives what one source sends to all who read it. An error ends the source for them like a completion.
+
+    Who reads it may change between two batches, under `changing`. It has as many senders as were counted by `join`, one at
+    the beginning; it ends with the last of them.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.observers: list[BatchObserver] = []
         self.ended = False
         self.error: Exception | None = None
+        self.sent = 0  # events, to each who read it
+        self._senders = 1
+        self._counting = threading.Lock()
+        # Reentrant, since an observer may end what it reads.
+        self._passing = threading.RLock()
+        # A thread that sends without a pause would take the lock again before another one could have it.
+        self._free = threading.Event()
+        self._free.set()
 
     def on_batch(self, batch: Batch) -> None:
-        for observer in self.observers:
-            observer.on_batch(batch)
+        if not self._free.is_set():
+            self._free.wait()
+        with self._passing:
+            self.sent += len(batch)
+            for observer in self.observers:
+                observer.on_batch(batch)
 
     def on_error(self, error: Exception) -> None:
         self.error = error
         self.on_completed()
 
     def on_completed(self) -> None:
-        self.ended = True
-        for observer in self.observers:
-            observer.on_completed()
+        with self._passing:
+            with self._counting:
+                if self.ended:
+                    return
+                self._senders -= 1
+                if self._senders:
+                    return
+                self.ended = True
+            for observer in self.observers:
+                observer.on_completed()
+
+    def join(self) -> bool:
+        """Count one more sender. False when it had ended: then it begins anew, and who read it has heard of the end."""
+        with self._counting:
+            had_ended, self.ended = self.ended, False
+            self._senders += 1
+        if not had_ended:
+            return True
+        with self._passing:
+            return False  # the end was passed on to everybody
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Keep batches away, from between two of them on. Blocks while one is being passed on."""
+        self._free.clear()
+        try:
+            with self._passing:
+                yield
+        finally:
+            self._free.set()
+
+
+class Sender:
+    """One of those who send to a hub: its end is the hub's only when it is the last."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.on_batch = hub.on_batch
+        self._hub = hub
+        self._lock = threading.Lock()
+        self._ended = False
+
+    def on_error(self, error: Exception) -> None:
+        self.on_completed()
+
+    def on_completed(self) -> None:
+        with self._lock:
+            ended, self._ended = self._ended, True
+        if not ended:
+            self._hub.on_completed()
 
 
 class Merge(Source):
     """Several hubs as one source. Their threads take turns, a batch each; it completes when all of them have.
 
-    One that fails does not end the others: the run reports it, and goes on with what it has.
+    One that fails does not end the others: the run reports it, and goes on with what it has. `enter` takes the inlet where
+    it is to be connected to the hubs later, or by somebody else.
     """
 
     emits_lines = True  # or events; a segment takes both
 
-    def __init__(self, name: str, hubs: list[Hub]) -> None:
+    def __init__(self, name: str, hubs: list[Hub], enter: Callable[[Inlet], None] | None = None) -> None:
         self.name = name
         self._hubs = hubs
+        self._enter = enter
 
     def connect(self, observer: BatchObserver, context: Context) -> Connection:
-        inlet = _Inlet(observer, context, len(self._hubs))
-        for hub in self._hubs:
-            hub.observers.append(inlet)
+        inlet = Inlet(observer, context, self._hubs)
+        if self._enter is not None:
+            self._enter(inlet)
+            return inlet
+        for link in inlet.links:
+            link.hub.observers = [*link.hub.observers, link]
         return inlet
 
 
-class _Inlet(Connection):
-    def __init__(self, observer: BatchObserver, context: Context, sources: int) -> None:
+class Link:
+    """One hub that an inlet reads."""
+
+    def __init__(self, inlet: Inlet, hub: Hub) -> None:
+        self.hub = hub
+        self.inlet = inlet
+        self.live = True  # the hub has not ended for it
+        self.on_batch = inlet.on_batch
+
+    def on_error(self, error: Exception) -> None:
+        self.on_completed()
+
+    def on_completed(self) -> None:
+        self.inlet.end_of(self)
+
+
+class Inlet(Connection):
+    """The door of a pipeline: what its hubs send goes through here, a batch at a time, and is counted."""
+
+    def __init__(self, observer: BatchObserver, context: Context, hubs: Sequence[Hub]) -> None:
+        self.over = False
+        self.links = [Link(self, hub) for hub in hubs]
         self._observer = observer
         self._context = context
-        self._left = sources
         self._lock = threading.Lock()
 
     def on_batch(self, batch: Batch) -> None:
@@ -87,20 +187,71 @@ class _Inlet(Connection):
                 self._context.pipeline.taken += len(batch)
             self._observer.on_batch(batch)
 
-    def on_error(self, error: Exception) -> None:
-        self.on_completed()
-
-    def on_completed(self) -> None:
+    def end_of(self, link: Link) -> None:
+        """One of the hubs has ended."""
         with self._lock:
-            self._left -= 1
-            if self._left == 0:
-                self._observer.on_completed()
+            link.live = False
+            self._end_if(not any(other.live for other in self.links))
+
+    def begin_again(self, link: Link) -> None:
+        """A hub that had ended has not ended after all. Call it while the hub sends nothing."""
+        with self._lock:
+            link.live = True
+
+    def finish(self) -> None:
+        """End, whatever the hubs do: nothing comes from them any more. Blocks while what was held is sent on."""
+        with self._lock:
+            self._end_if(True)
+
+    def close(self) -> None:
+        """Let everybody wait who comes, until `open`, which the same thread calls."""
+        self._lock.acquire()
+
+    def open(self) -> None:
+        """Let them in again."""
+        self._lock.release()
+
+    def _end_if(self, ended: bool) -> None:
+        if ended and not self.over:
+            self.over = True
+            self._observer.on_completed()
 
     def stop(self) -> None:
         """Nothing: the runners are stopped by the collector."""
 
     def dispose(self) -> None:
         """Nothing: the runners are stopped by the collector."""
+
+
+class Tap:
+    """One hub that an operator reads beside its stream."""
+
+    def __init__(self, source: str, observer: BatchObserver) -> None:
+        self.source = source
+        self.live = True  # the hub has not ended for it
+        self._observer = observer
+        self._lock = threading.Lock()
+
+    def on_batch(self, batch: Batch) -> None:
+        with self._lock:
+            self._observer.on_batch(batch)
+
+    def on_error(self, error: Exception) -> None:
+        self.on_completed()
+
+    def on_completed(self) -> None:
+        with self._lock:
+            if self.live:
+                self.live = False
+                self._observer.on_completed()
+
+    def close(self) -> None:
+        """Let everybody wait who comes, until `open`, which the same thread calls."""
+        self._lock.acquire()
+
+    def open(self) -> None:
+        """Let them in again."""
+        self._lock.release()
 
 
 class BranchEnd:
@@ -132,13 +283,23 @@ class BranchEnd:
 
 
 class OpenBranch:
-    """A branch with its sink open and its consumer running."""
+    """A branch with its sink open and its consumer running. It ends when all `join` have left it, one at the beginning."""
 
     def __init__(
         self, branch: Branch, nodes: tuple[Node, Node], name: str, context: Context, on_failure: Callable[[], None]
     ) -> None:
-        boundary_node, node = nodes
+        self.branch = branch
+        self.name = name
+        self.pipeline = context.pipeline.name
+        self.nodes = boundary_node, node = nodes
+        self._users = 1
+        self._turn = threading.Lock()
+        self._counting = threading.Lock()
+        self._letter: DeadLetter | None = None
+        self._ended = False
+        context = replace(context, reject=self._reject)
         self.end = BranchEnd(f"{context.pipeline.name}, {name}", on_failure)
+        self.end.on_end = self._leave_letter
         try:
             writer = branch.sink.open()
         except OutputError as error:
@@ -152,6 +313,56 @@ class OpenBranch:
         assert isinstance(consumer, Consumer)
         self.consumer = consumer
         self.end.boundary_cancel = self.consumer.boundary.cancel
+
+    def on_batch(self, batch: Batch) -> None:
+        """Take a batch, of one thread at a time. Blocks as the strategy says."""
+        with self._turn:
+            self.consumer.on_batch(batch)
+
+    def join(self) -> bool:
+        """Count one more who sends to it. False when it has ended already."""
+        with self._counting:
+            if not self._users:
+                return False
+            self._users += 1
+            return True
+
+    @property
+    def used(self) -> bool:
+        """Whether anybody still sends to it."""
+        return self._users > 0
+
+    def leave(self) -> None:
+        """One of those who send to it sends no more; with the last of them it completes."""
+        with self._counting:
+            self._users -= 1
+            if self._users:
+                return
+        self.consumer.on_completed()
+
+    def reject_to(self, letter: DeadLetter | None) -> None:
+        """Send what is rejected from now on to this dead letter, and leave the one before."""
+        with self._counting:
+            if self._ended:
+                return
+            old, self._letter = self._letter, letter
+            if letter is not None:
+                letter.join()
+        if old is not None:
+            old.leave()
+
+    def _reject(self, record: Event) -> None:
+        while (letter := self._letter) is not None and not letter.take(record):
+            if letter is self._letter:
+                letter.refuse()
+                return
+
+    def _leave_letter(self) -> None:
+        with self._counting:
+            self._ended = True
+            letter = self._letter
+        if letter is not None:
+            letter.leave()
 
     def cancel(self, patience: float) -> None:
         """Drop what waits, or keep it, and make a write that hangs give up. A disk that hangs is waited for so long."""
@@ -170,25 +381,44 @@ class OpenBranch:
 
 
 class DeadLetter:
-    """Takes the records of rejected events of one pipeline, from any of its threads, until all `users` have left it."""
+    """Takes the records of rejected events of one pipeline, from any of its threads, until all users have left it.
 
-    def __init__(self, branch: OpenBranch, node: Node, lock: threading.Lock, users: int = 1) -> None:
+    One user is there at the beginning: the operators.
+    """
+
+    def __init__(self, branch: OpenBranch, node: Node, lock: threading.Lock) -> None:
         self.branch = branch
         self._node = node
         self._lock = lock
         self._order = threading.Lock()
-        self._users = users
+        self._users = 1
         self._closed = False
 
-    def reject(self, record: Event) -> None:
-        """Take a record. Blocks when the dead-letter sink is slower."""
+    def take(self, record: Event) -> bool:
+        """Take a record. Blocks when the dead-letter sink is slower. False when all have left it."""
         with self._order:
-            if not self._closed:
-                self.branch.consumer.on_batch([record])
-                return
+            if self._closed:
+                return False
+            self.branch.consumer.on_batch([record])
+            return True
+
+    @property
+    def used(self) -> bool:
+        """Whether anybody may still send records."""
+        return not self._closed
+
+    def refuse(self) -> None:
+        """Count a record that came too late, and that nobody else takes."""
         with self._lock:
             self._node.taken += 1
             self._node.dropped["pipeline ended"] += 1
+
+    def join(self) -> bool:
+        """Count one more who may send records. False when all have left it already."""
+        with self._order:
+            if not self._closed:
+                self._users += 1
+            return not self._closed
 
     def leave(self) -> None:
         """One of those who may send records, the operators or a branch, has ended; with the last of them this does."""

@@ -65,7 +65,8 @@ class RecordingCollector(Collector):
     ) -> RunnerConnection:
         assert self._recorder is not None
         tap = _Tap(self._recorder, name, context.ledger.runner(name), self.project.redact)
-        source = RunnerSource(name, spec, feed=self._feeds.get(name), lifecycle=lifecycle, tap=tap)
+        before = self.ledger.runner(name).starts
+        source = RunnerSource(name, spec, feed=self._feeds.get(name), lifecycle=lifecycle, before=before, tap=tap)
         return source.connect(observer, context)
 
     def _sources_ended(self) -> list[str]:

@@ -36,8 +36,10 @@ class Reader(Connection):
         *,
         lifecycle: BatchObserver | None = None,
         feed: Feed | None = None,
+        before: int = 0,
         tap: Tap | None = None,
     ) -> None:
+        """Make it; `before` incarnations of this runner, described otherwise, have been in this run already."""
         self._name = name
         self._spec = spec
         self._outlet = Outlet(name, observer, context, in_stream=spec.lifecycle, apart=lifecycle, tap=tap)
@@ -50,6 +52,7 @@ class Reader(Connection):
         self._waker = Waker()
         self._begun = threading.Event()
         self.over = False  # its thread has come to its end
+        self._before = before
         self._starts = 0
         self._last_end: float | None = None
         self.thread = threading.Thread(target=self._run, name=f"rx-{name}-stdout", daemon=True)
@@ -73,6 +76,11 @@ class Reader(Connection):
         """End: nothing more is sent, the child is stopped. Does not block."""
         self._outlet.close()
         self.stop()
+
+    @property
+    def _incarnation(self) -> int:
+        """The number of the latest start, over all descriptions that the runner has had."""
+        return self._before + self._starts
 
     @property
     def running(self) -> bool:
@@ -154,7 +162,7 @@ class Reader(Connection):
             if schedule is None:
                 what = failure or f"{self._name}: ended"
                 logger.info("{}; started again in {}", what, format_duration(round(wait, 3)))
-                self._outlet.lifecycle("restarting", self._starts, None, seconds=round(wait, 3))
+                self._outlet.lifecycle("restarting", self._incarnation, None, seconds=round(wait, 3))
             self._sleep(wait)
         return None
 
@@ -174,12 +182,12 @@ class Reader(Connection):
         if schedule.skipped > skipped:
             count = schedule.skipped - skipped
             logger.warning("{}: a run took longer than the interval; {} left out", self._name, count)
-            self._outlet.lifecycle("skipped", self._starts, None, count=count)
+            self._outlet.lifecycle("skipped", self._incarnation, None, count=count)
         return wait
 
     def _give_up(self, failure: ProcessError | None, reason: str) -> ProcessError:
         what = str(failure) if failure is not None else f"{self._name}: ended again and again"
-        self._outlet.lifecycle("gave_up", self._starts, None, reason=reason)
+        self._outlet.lifecycle("gave_up", self._incarnation, None, reason=reason)
         return ProcessError(
             f"{what}; gave up after {self._starts} starts ({reason})",
             runner=self._name,
@@ -189,7 +197,7 @@ class Reader(Connection):
         )
 
     def _spawn(self) -> Incarnation:
-        incarnation = Incarnation(self._name, self._spec, self._starts + 1, self._outlet, self._loss, self._waker)
+        incarnation = Incarnation(self._name, self._spec, self._incarnation + 1, self._outlet, self._loss, self._waker)
         incarnation.start(fed=self._feed is not None)
         child = incarnation.child
         self._starts += 1
@@ -201,7 +209,7 @@ class Reader(Connection):
         if self._feed is not None:
             self._feed.attach(child.stdin)
         gap = {} if self._last_end is None else {"gap": round(child.started - self._last_end, 3)}
-        self._outlet.lifecycle("started", self._starts, child.pid, **gap)
+        self._outlet.lifecycle("started", self._incarnation, child.pid, **gap)
         return incarnation
 
     def _attend(self, incarnation: Incarnation, schedule: Schedule | None) -> ProcessError | None:

@@ -34,8 +34,9 @@ class RunnerConnection(Protocol):
 class RunnerSource(Source):
     """What a `Runner` connects to.
 
-    `feed`, `lifecycle` and `tap` are for one connection only: what is written to the child's standard input, who gets the
-    lifecycle events beside those in the stream, and who is told of everything.
+    `feed`, `lifecycle`, `before` and `tap` are for one connection only: what is written to the child's standard input, who
+    gets the lifecycle events beside those in the stream, how many incarnations of that name there were before, and who is
+    told of everything.
     """
 
     emits_lines = True
@@ -47,6 +48,7 @@ class RunnerSource(Source):
         *,
         feed: Feed | None = None,
         lifecycle: BatchObserver | None = None,
+        before: int = 0,
         tap: Tap | None = None,
     ) -> None:
         self.name = name
@@ -55,12 +57,21 @@ class RunnerSource(Source):
         self._lock = threading.Lock()
         self._feed = feed
         self._lifecycle = lifecycle
+        self._before = before
         self._tap = tap
 
     def connect(self, observer: BatchObserver, context: Context) -> Reader | Unstarted:
         try:
-            lifecycle, feed = self._lifecycle, self._feed
-            reader = Reader(self.name, self.spec, observer, context, lifecycle=lifecycle, feed=feed, tap=self._tap)
+            reader = Reader(
+                self.name,
+                self.spec,
+                observer,
+                context,
+                lifecycle=self._lifecycle,
+                feed=self._feed,
+                before=self._before,
+                tap=self._tap,
+            )
         except OSError as error:  # no descriptor is left
             return self._not_started(error.strerror or str(error), observer, context)
         context.connections.append(reader)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import stat
+import threading
 import time
 from dataclasses import dataclass
 from typing import Any, ClassVar
+from weakref import WeakValueDictionary
 
 from loguru import logger
 
@@ -111,6 +113,26 @@ def _why(error: OSError) -> str:
     return os.strerror(error.errno).lower() if error.errno else str(error)
 
 
+class _Turn:
+    """Keeps two sinks that write one file from seeing, and from taking back, a part of what the other one writes."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
+_turns: WeakValueDictionary[tuple[int, int], _Turn] = WeakValueDictionary()
+_turns_lock = threading.Lock()
+
+
+def _turn_of(status: os.stat_result) -> _Turn:
+    key = (status.st_dev, status.st_ino)
+    with _turns_lock:
+        turn = _turns.get(key)
+        if turn is None:
+            turn = _turns[key] = _Turn()
+        return turn
+
+
 class _FileWriter(Writer):
     def __init__(self, spec: File) -> None:
         self._spec = spec
@@ -151,13 +173,15 @@ class _FileWriter(Writer):
             if self._cancelled:
                 self._out.cancel()
             return
+        self._turn = _turn_of(status)
         os.set_blocking(descriptor, True)  # not blocking was for a FIFO that nobody reads
         try:
             if truncate:
                 os.ftruncate(descriptor, 0)
             elif status.st_size:
                 self._size = status.st_size
-                self._end_torn_line()
+                with self._turn.lock:
+                    self._end_torn_line()
         except OSError as error:
             self._release()
             raise OutputError(f"cannot write {path}: {_why(error)}") from None
@@ -272,15 +296,29 @@ class _FileWriter(Writer):
                 logger.warning("{} was removed and is begun anew", self._spec.path)
                 self._release()
                 self._open()
-            while self._written < len(data):
-                self._written += os.write(self._descriptor, view[self._written :])
-            if self._spec.fsync == "batch":
-                self._synchronise(len(data))
+            with self._turn.lock:
+                try:
+                    while self._written < len(data):
+                        self._written += os.write(self._descriptor, view[self._written :])
+                    if self._spec.fsync == "batch":
+                        self._synchronise(len(data))
+                except OSError:
+                    self._take_back(data)
+                    raise
         except OSError as error:
             self._error = _why(error)
             return False
         self._size += len(data)
         return True
+
+    def _take_back(self, data: bytes) -> None:
+        """Take back a line that was written in part."""
+        torn = self._written - data.rfind(b"\n", 0, self._written) - 1
+        if torn:
+            try:
+                os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - torn)
+            except OSError:
+                pass  # the disk is beyond help; the torn line is ended when the file is opened again
 
     def _synchronise(self, size: int) -> None:
         """Have the last `size` bytes on the disk; where that fails they are taken back, for they have not arrived."""
@@ -311,15 +349,9 @@ class _FileWriter(Writer):
         return 0
 
     def _raise(self, data: bytes, arrivals: list[int], before: int) -> None:
-        """Take back a line that was written in part, forget the rest, and say how many events are in the file."""
+        """Forget the rest, and say how many events are in the file."""
         self._forget()
         whole = data.rfind(b"\n", 0, self._written) + 1
-        torn = self._written - whole
-        if torn and not self._special:
-            try:
-                os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - torn)
-            except OSError:
-                pass  # the disk is beyond help; the torn line is ended when the file is opened again
         delivered = before + sum(arrivals[: data.count(b"\n", 0, whole)])
         raise OutputError(f"cannot write {self._spec.path}: {self._error}", delivered=delivered)
 

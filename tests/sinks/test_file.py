@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -308,3 +309,29 @@ def test_a_buffer_that_is_held_back_has_arrived_with_its_last_event(tmp_path: Pa
     assert writer.write([event([event(1), event(2), event(3)]), event(4)]) == 2
     writer.close()
     assert texts(tmp_path) == {"o": "3\n4\n", "o.1": "1\n2\n"}
+
+
+@pytest.mark.slow
+def test_who_opens_a_file_does_not_see_half_of_what_another_sink_writes(tmp_path: Path) -> None:
+    """Else it would take that for a line torn by a crash, and end it."""
+    path = tmp_path / "out"
+    writer = sinks.file(str(path)).open()
+    large = event({"text": "x" * 1_000_000})
+    large.encoded = large.json()  # so that nearly all of the time is spent in writing
+    over = threading.Event()
+
+    def write() -> None:
+        for _ in range(300):
+            writer.write([large])
+        over.set()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    opened = 0
+    while not over.is_set():
+        sinks.file(str(path)).open().close()
+        opened += 1
+    thread.join()
+    writer.close()
+    assert opened > 100
+    assert path.stat().st_size == 300 * (len(large.encoded) + 1)
