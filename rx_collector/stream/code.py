@@ -186,13 +186,14 @@ class SegmentCode:
         self._temporaries += 1
         return f"t{self._temporaries}"
 
-    def counter(self, what: str) -> str:
+    def counter(self, what: str, stage: int | None = None) -> str:
         """Give the local variable that counts `what` for the stage that is being written, 0 before each batch."""
-        for name, stage, counted in self.counters:
-            if stage == self.stage and counted == what:
+        stage = self.stage if stage is None else stage
+        for name, counting, counted in self.counters:
+            if counting == stage and counted == what:
                 return name
-        name = f"n{self.stage}_{''.join(c if c.isalnum() else '_' for c in what)}"
-        self.counters.append((name, self.stage, what))
+        name = f"n{stage}_{''.join(c if c.isalnum() else '_' for c in what)}"
+        self.counters.append((name, stage, what))
         return name
 
     def lose(self, what: str = "filtered") -> None:
