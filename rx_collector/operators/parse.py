@@ -30,7 +30,7 @@ from rx_collector.errors import ParseError
 from rx_collector.event import Event
 from rx_collector.parsers import FORMATS, Format
 from rx_collector.parsers.json_lines import Json, decode, decode_slowly, field_decoder
-from rx_collector.stream.edits import BACKSLASH, plan
+from rx_collector.stream.edits import BACKSLASH, Plan, plan
 from rx_collector.stream.operator import Stage, operator
 
 if TYPE_CHECKING:
@@ -232,6 +232,8 @@ class Parse(Stage):
         wrong = code.bind((msgspec.DecodeError, RecursionError), "not_json")
         slowly = code.bind(decode_slowly, "decode_slowly")
         planned = plan(following, () if self.time is None else (self.time.field,), to_bytes=code.to_bytes)
+        if not code.ahead and not planned.unread:
+            planned = Plan(frozenset())
         fields = planned.reads | planned.pieces | planned.absent
         if fields or planned.unread:
             decode_fields, attributes = field_decoder(planned.reads, planned.pieces, planned.absent)

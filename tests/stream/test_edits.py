@@ -20,6 +20,7 @@ import rx_collector as rx
 from rx_collector import operators as op
 from rx_collector.event import Event, Lines, Origin, from_json
 from rx_collector.ledger import Node
+from rx_collector.stream import segment as segment_module
 from rx_collector.stream.edits import Plan, plan, token, without
 from rx_collector.stream.eventstream import new_context
 from rx_collector.stream.segment import Segment, SegmentObserver, Step, compile_segment
@@ -309,6 +310,35 @@ def test_a_loop_that_could_splice_hardly_any_line_is_given_up() -> None:
     assert spliced[:150] == [False] * 100 + [True] * 50
     assert spliced[-150:] == [False] * 150
     assert all(event.data["host"] == "web" for event in probe.events)
+
+
+def test_how_lines_are_read_is_chosen_by_how_many_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A filter that lets most pass makes two decodings of one; what comes out does not show it."""
+    ways: list[bool] = []
+    compile_ = segment_module.compile_segment
+
+    def compile_segment(*arguments: Any, ahead: bool = True, **options: Any) -> Segment:
+        ways.append(ahead)
+        return compile_(*arguments, ahead=ahead, **options)
+
+    monkeypatch.setattr(segment_module, "compile_segment", compile_segment)
+    stages = [op.parse("json"), op.filter("pid > 0"), op.dedupe("n"), op.set(m="n + 1"), op.map("this")]
+    steps = [Step(stage, f"operators[{index}] {stage.name}") for index, stage in enumerate(stages)]
+    nodes = [Node(step.label) for step in steps]
+    probe = Probe()
+    observer = SegmentObserver(steps, nodes, probe, new_context(), to_bytes=True)
+    number = 0
+    for passing in (1, 9, 6, 1, 9):
+        for _ in range(30):
+            batch = [b'{"pid":%d,"n":%d}' % (n % 10 < passing, number + n) for n in range(100)]
+            batch[1] = batch[0]  # what dedupe keeps goes on from way to way
+            observer.on_batch(Lines(batch, 1, ORIGIN))
+            number += 100
+    assert ways == [True, False, True, False]  # 60 % change nothing
+    expected = [n for n in range(number) if n % 10 < (1, 9, 6, 1, 9)[n // 3000] and n % 100 != 1]
+    assert [event.data["n"] for event in probe.events] == expected
+    assert all(event.data["m"] == event.data["n"] + 1 for event in probe.events)
+    assert [node.missing() for node in nodes] == [0] * 5
 
 
 def test_from_a_child_to_a_file(tmp_path: Path) -> None:
