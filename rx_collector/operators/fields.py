@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rx_collector.config.options import TEXT, ListOf, MappingOf, option
+from rx_collector.config.options import TEXT, ListOf, MappingOf, described, option
 from rx_collector.event import Event, Origin
 from rx_collector.expressions import Expression
 from rx_collector.expressions.option import LITERAL_EXPRESSION, Evaluation, fields_read
@@ -23,7 +22,7 @@ __all__ = ["Drop", "Keep", "Rename", "Set", "emit_conversion"]
 
 
 @operator("set", summary="Set fields to values.", example="set: {dir: 'filename.rpartition(\"/\")[0]', seen: true}")
-@dataclass(frozen=True)
+@described
 class Set(Stage):
     """Set fields to the values of expressions. All of them see the payload as it was before.
 
@@ -76,7 +75,7 @@ def _set_to(name: str, evaluation: Evaluation, code: SegmentCode) -> Edit:
 
 
 @operator("rename", summary="Rename fields.", example="rename: {filename: path}")
-@dataclass(frozen=True)
+@described
 class Rename(Stage):
     """Rename fields. One that is missing is passed over; one that already bears the new name is replaced."""
 
@@ -104,7 +103,7 @@ class Rename(Stage):
 
 
 @operator("drop", summary="Remove fields.", example="drop: [ppid, flags]")
-@dataclass(frozen=True)
+@described
 class Drop(Stage):
     """Remove fields; one that is missing is passed over."""
 
@@ -125,7 +124,7 @@ class Drop(Stage):
 
 
 @operator("keep", summary="Keep some fields and remove all others.", example="keep: [pid, comm, filename]")
-@dataclass(frozen=True)
+@described
 class Keep(Stage):
     """Keep some fields, in this order, and remove all others; one that is missing stays missing."""
 
