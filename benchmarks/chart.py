@@ -19,7 +19,13 @@ _TITLES = {
     "keep 1 %": "A filter that keeps 1 %",
 }
 _OURS = "rx_collector"
-_TOOLS = ("jq", "fluent-bit", "vector", "benthos", "redpanda-connect")  # they may be so slow that the scale leaves them out
+_TOOLS = (
+    "jq",
+    "fluent-bit",
+    "vector",
+    "benthos",
+    "redpanda-connect",
+)  # they may be so slow that the scale leaves them out
 _GROWTH = {
     "operators": ("operators", "cpu_us", "µs an event"),
     "sinks": ("sinks", "cpu_us", "µs an event"),
@@ -87,7 +93,11 @@ def _text(x: float, y: float, text: str, classes: str = "") -> str:
 def _jobs(measured: Mapping[str, Any], y: float, body: list[str]) -> float:
     """Draw the bars of all jobs in two columns, and give where the next thing can stand."""
     body.append(_text(_MARGIN, y + 12, "CPU time for each event", "heading"))
-    body.append(_text(_WIDTH - _MARGIN, y + 12, "µs, less is better; the dashed line is the loop with a typed Struct", "quiet end"))
+    body.append(
+        _text(
+            _WIDTH - _MARGIN, y + 12, "µs, less is better; the dashed line is the loop with a typed Struct", "quiet end"
+        )
+    )
     y += 42
     width = (_WIDTH - 2 * _MARGIN - _GAP) / 2
     results = list(measured["results"].items())
@@ -113,7 +123,9 @@ def _bars(title: str, contenders: Mapping[str, Any], x: float, y: float, width: 
         length = max(min(value * scale, room), 1.0)
         body.append(_text(x + _LABEL - 10, row + 12, name, "end ours" if mine else "end"))
         mark = "bar mine" if mine else "bar"
-        body.append(f'<rect class="{mark}" x="{x + _LABEL:.1f}" y="{row:.1f}" width="{length:.1f}" height="{_BAR:g}" rx="2"/>')
+        body.append(
+            f'<rect class="{mark}" x="{x + _LABEL:.1f}" y="{row:.1f}" width="{length:.1f}" height="{_BAR:g}" rx="2"/>'
+        )
         if value * scale > room:  # the bar is cut off, and says so
             cut = x + _LABEL + length - 16
             body.append(f'<path class="break" d="M{cut:.1f} {row + _BAR + 2:.1f} l6 {-_BAR - 4:g}"/>')
@@ -151,7 +163,9 @@ def _curve(what: str, points: Sequence[Mapping[str, float]], x: float, y: float,
     yield _text(x, y, what, "title")
     yield _text(x, y + 15, unit, "quiet")
     yield f'<path class="axis" d="M{x:.1f} {top + height:.1f} h{width:.1f}"/>'
-    path = " ".join(f"{'L' if number else 'M'}{a:.1f} {d:.1f}" for number, (a, d) in enumerate(zip(across, down, strict=True)))
+    path = " ".join(
+        f"{'L' if number else 'M'}{a:.1f} {d:.1f}" for number, (a, d) in enumerate(zip(across, down, strict=True))
+    )
     yield f'<path class="curve" d="{path}"/>'
     for a, d in zip(across, down, strict=True):
         yield f'<circle class="dot" cx="{a:.1f}" cy="{d:.1f}" r="2.5"/>'

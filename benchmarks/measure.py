@@ -104,9 +104,7 @@ def median_of(taken: Sequence[Usage], what: str) -> float:
 
 def ratio_to(taken: Sequence[Usage], other: Sequence[Usage], what: str = "cpu") -> float:
     """Give the median of the ratios of the pairs, each of one round."""
-    return statistics.median(
-        getattr(one, what) / getattr(two, what) for one, two in zip(taken, other, strict=True)
-    )
+    return statistics.median(getattr(one, what) / getattr(two, what) for one, two in zip(taken, other, strict=True))
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -103,7 +103,14 @@ _GOALS = [
         "every line is checked as JSON, also those that do not pass",
     ),
     *(
-        _Goal(f"{job}, beside Fluent Bit", "of its CPU time", 2, 0.2 if job != "J3" else 0.4, 0.1, _against("fluent-bit", job))
+        _Goal(
+            f"{job}, beside Fluent Bit",
+            "of its CPU time",
+            2,
+            0.2 if job != "J3" else 0.4,
+            0.1,
+            _against("fluent-bit", job),
+        )
         for job in ("J1", "J2", "J3")
     ),
     _Goal(
@@ -124,7 +131,15 @@ _GOALS = [
         _value("boundary", "ns", "boundary + file sink"),
         "the sink holds each event until the kernel has its line, so that what a failure leaves is known event by event",
     ),
-    _Goal("peak memory of any of these jobs", "MB", 0, 60, 40, _memory, "the interpreter and its libraries take most of it"),
+    _Goal(
+        "peak memory of any of these jobs",
+        "MB",
+        0,
+        60,
+        40,
+        _memory,
+        "the interpreter and its libraries take most of it",
+    ),
     _Goal(
         "`rx-collector run` to the first event",
         "ms",

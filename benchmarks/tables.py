@@ -16,6 +16,7 @@ _COLUMNS = {
     "wall_ratio": ("wall ratio", 2),
     "p50_ms": ("p50 ms", 3),
     "p99_ms": ("p99 ms", 3),
+    "least_p99_ms": ("least p99 ms", 3),
     "most_ms": ("most ms", 3),
     "cpu_percent": ("CPU %", 4),
     "wall_ms": ("wall ms", 1),
@@ -29,7 +30,7 @@ _COLUMNS = {
 _ABOUT = {
     "start": "from the start of `rx-collector run` to the first event, {starts} times",
     "idle": "a child that prints nothing, for {seconds:g} s",
-    "latency": "from a child's write to the byte in the file, {per_second:,} events/s, {lines:,} of them",
+    "latency": "from a child's write to the byte in the file, {per_second:,} events/s, {lines:,} of them, {rounds} rounds",
     "stage": "one more fused stage, {lines:,} events, the difference that {more} more make",
     "boundary": "a boundary and its sink, {batches:,} batches of 500 events",
 }

@@ -46,6 +46,7 @@ class Boundary:
         self.strategy = strategy
         self.node = Node("boundary") if node is None else node
         self.high_watermark = 0
+        self.waited = 0.0  # seconds that the producer had to wait for room
         self.error: Exception | None = None
         self._reject = reject
         self._ledger_lock = threading.Lock() if ledger_lock is None else ledger_lock
@@ -109,7 +110,9 @@ class Boundary:
                 rejections += change.rejections
                 if not rest:
                     break
+                began = time.monotonic()
                 self._room.wait(store.retry_after)
+                self.waited += time.monotonic() - began
                 change = Change()
             if store.failure is not None and not self._closed:
                 self._closed, self.error = True, store.failure

@@ -39,6 +39,10 @@ class Grouping(BatchOperator):
         """Give the aggregates by name."""
         return {}
 
+    def apart(self) -> str:
+        """Say why it cannot take events in within the loop before it, in words; empty where it can."""
+        return ""
+
     def check_names(self, scope: Scope) -> None:
         """Refuse names that two values would have."""
         for name in self.aggregates():
@@ -118,6 +122,15 @@ class Window(Grouping):
         if self.lateness and self.time != "event":
             scope.child("lateness").wrong("'lateness' goes with 'time: event'")
         self.check_names(scope)
+
+    def apart(self) -> str:
+        if self.count is not None:
+            return "a window of so many events may close with any of them"
+        if self.session is not None:
+            return "each event moves the end of its session"
+        if self.time == "event":
+            return "by the events' own time each of them may close windows, or be late"
+        return "an event is in several windows" if self.slide not in (None, self.every) else ""
 
     def attach(self, downstream: BatchObserver, context: Context, node: Node) -> BatchObserver:
         if self.count is not None:

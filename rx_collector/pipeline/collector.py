@@ -15,7 +15,7 @@ from rx_collector.errors import OutputError
 from rx_collector.ledger import Ledger, Report
 from rx_collector.pipeline.generation import Generation
 from rx_collector.pipeline.network import Network
-from rx_collector.pipeline.parts import Limit, with_operators
+from rx_collector.pipeline.parts import Limit, OpenBranch, with_operators
 from rx_collector.pipeline.project import Project
 from rx_collector.pipeline.reload import Reloader
 from rx_collector.pipeline.spec import PipelineSpec
@@ -24,6 +24,7 @@ from rx_collector.runners.source import RunnerConnection, RunnerSource
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.stream.eventstream import EventStream, new_run
 from rx_collector.stream.flow import BatchObserver, Context
+from rx_collector.stream.meter import Meter
 from rx_collector.units import format_duration, parse_duration
 from rx_collector.waker import Waker
 
@@ -43,7 +44,9 @@ class Collector:
     _scheduler: SchedulerBase | None = None
     _look: Callable[[], Look] | None = None
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, project: Project, meter: Meter | None = None) -> None:
+        """`meter` takes the time of everything in the run."""
+        self._meter = meter
         self.started = time.monotonic()
         self._news = Waker()
         self._run = new_run()
@@ -72,6 +75,11 @@ class Collector:
     def ledger(self) -> Ledger:
         """The counts of the run."""
         return self._network.ledger
+
+    @property
+    def branches(self) -> Sequence[OpenBranch]:
+        """All branches that there were, with dead letters."""
+        return self._network.branches
 
     @property
     def _pipelines(self) -> Mapping[str, Generation]:
@@ -147,7 +155,9 @@ class Collector:
             self._news.close()
 
     def _assemble(self, limit: Limit | None) -> None:
-        self._network.begin(self._run, self._scheduler, self._look, self._with_operators, self._start_runner)
+        self._network.begin(
+            self._run, self._scheduler, self._look, self._with_operators, self._start_runner, self._meter
+        )
         self._network.build(limit)
 
     def _with_operators(self, stream: EventStream, spec: PipelineSpec) -> EventStream:

@@ -24,6 +24,7 @@ from rx_collector.runners.spec import RunnerSpec
 from rx_collector.sinks.stdin import Stdin
 from rx_collector.stream.eventstream import EventStream
 from rx_collector.stream.flow import Batch, BatchObserver, Context, Timers
+from rx_collector.stream.meter import Meter
 from rx_collector.waker import Waker
 
 __all__ = ["Network"]
@@ -61,12 +62,14 @@ class Network:
         look: Callable[[], Look] | None,
         operators: Callable[[EventStream, PipelineSpec], EventStream],
         connect: Callable[[str, RunnerSpec, BatchObserver, Context, BatchObserver | None], RunnerConnection],
+        meter: Meter | None = None,
     ) -> None:
         """Say of which run it is, and by which clocks it goes where these are not this machine's.
 
-        `operators` puts those of a pipeline behind a stream, `connect` starts a runner.
+        `operators` puts those of a pipeline behind a stream, `connect` starts a runner. `meter` takes the
+        time of everything.
         """
-        self._base = Context(self.ledger, PipelineLedger(""), run, scheduler=scheduler, look=look)
+        self._base = Context(self.ledger, PipelineLedger(""), run, scheduler=scheduler, look=look, meter=meter)
         self._operators = operators
         self._start_runner = connect
 
@@ -144,7 +147,10 @@ class Network:
                 continue
             spec = self.project.runners[name]
             context = replace(self._base, scheduler=None, look=None, reject=self._reject_of(name), connections=[])
-            started = self._start_runner(name, spec, _Watched(hub, self._news), context, told)
+            watched = _Watched(hub, self._news)
+            if context.meter is not None:
+                context.meter.watch(watched, ("runner", name), "on_batch")
+            started = self._start_runner(name, spec, watched, context, told)
             self.readers = {**self.readers, name: started}
 
     def _reject_of(self, runner: str) -> Callable[[Event], None]:

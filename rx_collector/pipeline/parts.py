@@ -304,6 +304,8 @@ class OpenBranch:
             writer = branch.sink.open()
         except OutputError as error:
             raise OutputError(f"{context.pipeline.name}, {name}: {error}") from None
+        if context.meter is not None:
+            context.meter.watch(writer, (context.pipeline.name, node.name), "write", "flush", "close")
         self.delivery = Delivery(writer, self.end, context, node, branch.retry, branch.on_failure, branch.place)
         try:
             consumer = branch.backpressure.attach(self.delivery, context, boundary_node, name, branch.place)

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from rx_collector.errors import RxCollectorError
 from rx_collector.ledger import Node
-from rx_collector.stream.flow import BatchObserver, Connection, Context
+from rx_collector.stream.flow import Absorber, BatchObserver, Connection, Context
 from rx_collector.stream.operator import BatchOperator, Stage
 from rx_collector.stream.segment import Segment, SegmentObserver, Step
 
@@ -37,6 +37,10 @@ def attach(
             operator = steps[row.start].operator
             if isinstance(operator, BatchOperator):
                 head = operator.attach(head, context, nodes[row.start])
+                if context.meter is not None:
+                    closing = ("end_absorbing",) if isinstance(head, Absorber) else ()
+                    key = context.pipeline.name, nodes[row.start].name
+                    context.meter.watch(head, key, "on_batch", "on_completed", *closing)
                 if isinstance(head, Connection):
                     parts.insert(0, head)
             else:

@@ -55,6 +55,9 @@ _LOCALS = frozenset(
         "peek",
         "time_ns",
         "error",
+        "now",
+        "then",
+        "at",
     ]
 )
 _META_OF_LINES = {

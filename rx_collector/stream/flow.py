@@ -17,6 +17,7 @@ from reactivex.abc import DisposableBase, SchedulerBase
 from rx_collector.clock import Look
 from rx_collector.event import Event, Lines
 from rx_collector.ledger import Ledger, Node, PipelineLedger
+from rx_collector.stream.meter import Meter
 from rx_collector.stream.timers import TimerScheduler
 
 __all__ = [
@@ -153,6 +154,8 @@ class Context:
     read: Callable[[str, BatchObserver], None] | None = None
     #: Gives how the clocks stand to each other, in the place of this machine's; None: this machine's.
     look: Callable[[], Look] | None = None
+    #: Takes the time of everything; None: nobody asks for it.
+    meter: Meter | None = None
 
     def for_pipeline(self, name: str, reject: Callable[[Event], None]) -> Context:
         """Give the context of a pipeline of the same run."""

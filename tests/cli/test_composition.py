@@ -156,7 +156,7 @@ def test_tests_see_the_profile() -> None:
 
 @pytest.mark.slow
 def test_explain_and_graph_show_what_comes_of_templates(directory: Path) -> None:
-    explained = ask("explain", "x.yaml").output
+    explained = ask("explain", "--source", "x.yaml").output
     assert "numbers -> map -> filter -> file (block)" in explained
     assert "# operators[0] above[0] map (lib/common.yaml:7, used at x.yaml:6)" in explained
     assert "# operators[0] above[1] filter (lib/common.yaml:8, used at x.yaml:6)" in explained

@@ -183,7 +183,7 @@ def test_list_describe_schema_explain(tmp_path: Path) -> None:
     assert {"parse", "filter", "buffer", "json", "block", "file"} <= set(names)
     for name in [*names, "runner", "pipeline", "expressions"]:
         assert command("describe", name, cwd=tmp_path).returncode == 0, name
-    explained = command("explain", "x.yaml", cwd=tmp_path).stdout
+    explained = command("explain", "--source", "x.yaml", cwd=tmp_path).stdout
     assert "for raw in batch.lines:" in explained
     assert "# operators[0] filter (x.yaml:8)" in explained
     assert "boundary block, at most 10,000 events in flight" in explained

@@ -400,7 +400,7 @@ def test_explain_says_that_lines_are_spliced(tmp_path: Path, capsys: pytest.Capt
     )
     assert rx.load(file).pipelines
     with pytest.raises(SystemExit) as caught:
-        main(["explain", str(file)])
+        main(["explain", "--source", str(file)])
     assert not caught.value.code
     assert "text = b'{\"pid\":' + peek.f0 + b'}' if peek.f0 is not UNSET else joined(" in capsys.readouterr().out
 
@@ -427,7 +427,10 @@ def test_the_switches_turn_it_off_and_the_output_is_the_same(tmp_path: Path) -> 
             [*command, "run", "-q", str(tmp_path / "x.yaml")], env=environment, capture_output=True, check=True
         )
         explain = subprocess.run(
-            [*command, "explain", str(tmp_path / "x.yaml")], env=environment, capture_output=True, check=True
+            [*command, "explain", "--source", str(tmp_path / "x.yaml")],
+            env=environment,
+            capture_output=True,
+            check=True,
         )
         outputs.add(run.stdout)
         plans.add(explain.stdout)

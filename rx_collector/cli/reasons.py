@@ -1,0 +1,233 @@
+"""Why a file is compiled as it is: what is read, and why something is not fused, not projected or not edited as bytes.
+
+What was decided is asked of who decides: of the loop as it was compiled, of `plan`, of the window. A reason is found by
+leaving stages out until it is decided otherwise, so none is given that does not hold.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
+from typing import Any, Final
+
+from rx_collector.expressions import Expression
+from rx_collector.expressions.option import fields_read
+from rx_collector.operators.parse import Parse
+from rx_collector.operators.window import Grouping
+from rx_collector.stream.code import UNSPLICED
+from rx_collector.stream.edits import Edit, plan
+from rx_collector.stream.operator import Operator, Stage
+from rx_collector.stream.segment import Segment, Step
+from rx_collector.stream.switches import is_on
+
+__all__ = ["not_absorbed", "not_fused", "of_grouping", "of_row", "of_stage"]
+
+_DECODES: Final = re.compile(r"\bdata = decode\w*\(raw\)")
+
+
+def not_fused(operator: Operator) -> str:
+    """Say why an operator that is no stage stands between loops."""
+    if operator.name == "merge":
+        return "other streams come in here"
+    return "it keeps events between batches, or sends them at a time of its own"
+
+
+def not_absorbed(step: Step, *, in_group: bool = False) -> str:
+    """Say why a window takes no events in within the loop before it; empty where it does, or is none."""
+    operator = step.operator
+    if not isinstance(operator, Grouping):
+        return ""
+    if not is_on("absorbing"):
+        return "RX_COLLECTOR_WITHOUT turns absorbing off"
+    if in_group:
+        return "the groups share their loops"
+    return operator.apart()
+
+
+def of_grouping(grouping: Grouping) -> str:
+    """Say what a window reads of each event."""
+    arguments = [aggregate.argument for aggregate in grouping.aggregates().values() if aggregate.argument is not None]
+    needed = fields_read(*grouping.group_by().values(), *arguments)
+    if needed is None:
+        return "reads more than fields"
+    return f"reads {', '.join(sorted(needed))}" if needed else "reads no field"
+
+
+# Stages
+
+
+def of_stage(stage: Stage) -> str:
+    """Say what a stage reads of the payload, and why that is all of it where it is."""
+    edits = stage.edits()
+    needed = stage.needs() if edits is None else stage.edits_read()
+    if needed is not None:
+        return f"reads {', '.join(sorted(needed))}" if needed else "reads no field"
+    return f"reads the whole payload: {_why_all(stage)}"
+
+
+def _why_all(stage: Stage) -> str:
+    for evaluation in _evaluations(stage):
+        if not isinstance(evaluation, Expression):
+            return "a Python function gets the event"
+        if evaluation.fields is None:
+            return f"{evaluation.text.strip()!r} uses it as a whole"
+        if metas := evaluation.metas - {"line", "runner", "source", "incarnation", "pid"}:
+            return f"meta.{min(metas)} is known of an event only"
+    if isinstance(stage, Parse):
+        return "it makes it"
+    return f"{stage.name} makes another one of it"
+
+
+def _evaluations(stage: Stage) -> Iterator[Any]:
+    """Give the expressions and functions among the options of a stage."""
+    waiting: list[Any] = [getattr(stage, field.name) for field in fields(stage)]
+    while waiting:
+        value = waiting.pop(0)
+        if isinstance(value, Expression) or (callable(value) and not isinstance(value, type | Stage)):
+            yield value
+        elif isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list | tuple):
+            waiting += value
+
+
+# Rows
+
+
+def of_row(row: Sequence[Step], segment: Segment, *, to_bytes: bool) -> Iterator[str]:
+    """Say what is decoded of a line, where, and why not less; and whether lines are edited as bytes, and why not."""
+    first = row[0].operator
+    if segment.takes != "lines" or not isinstance(first, Parse):
+        return
+    following = [step for step in row[1:] if isinstance(step.operator, Stage)]
+    stages = [step.operator for step in following if isinstance(step.operator, Stage)]
+    reads = () if first.time is None else (first.time.field,)
+    ahead = any(line.strip().startswith("peek = ") for line in segment.source.splitlines())
+    if not ahead:
+        yield f"each line is decoded as a whole: {_why_not_ahead(first, row)}"
+        if _may_be_ahead(first) and (why := _why_not_spliced(following, reads, to_bytes=to_bytes)):
+            yield f"not edited on the bytes: {why}"
+        return
+    planned = plan(stages, reads, to_bytes=to_bytes)
+    names = sorted(planned.reads)
+    what = (
+        f"of each line {', '.join(names)} is decoded" if names else "each line is checked, and no field of it decoded"
+    )
+    if first.time is not None:
+        what += f" ({first.time.field} for the time of the event)"
+    spliced = any(counted == UNSPLICED for _, counted in segment.counters)
+    at = next(
+        (
+            stage
+            for stage, line in zip(segment.stages_of_lines, segment.source.splitlines(), strict=True)
+            if _DECODES.search(line)
+        ),
+        None,
+    )
+    if spliced:
+        yield f"{what}; the edits are made on its bytes"
+    elif at is None:
+        yield f"{what}; it is written as it came"
+    else:
+        yield f"{what}; the rest at {row[at].label}, of those that come so far"
+    if not spliced and (why := _why_not_spliced(following, reads, to_bytes=to_bytes)):
+        yield f"not edited on the bytes: {why}"
+
+
+def _may_be_ahead(parse: Parse) -> bool:
+    """Whether the way in which a line is parsed leaves room for decoding less than all of it."""
+    return not _why_whole(parse)
+
+
+def _why_not_ahead(parse: Parse, row: Sequence[Step]) -> str:
+    if why := _why_whole(parse):
+        return why
+    for step in row[1:]:
+        stage = step.operator
+        if isinstance(stage, Stage) and _needed(stage) is None:
+            return f"{step.label} reads all of it ({_why_all(stage)})"
+        if isinstance(stage, Stage) and stage.edits() is not None:
+            return f"{step.label} edits it, and no filter before it reads fields"
+    return "what follows reads all of it"
+
+
+def _why_whole(parse: Parse) -> str:
+    if parse.format.name != "json":
+        return f"format {parse.format.name} is read as a whole"
+    if parse.on_error == "keep_raw":
+        return "'on_error: keep_raw' keeps the line as it is when it does not parse"
+    if parse.field != "message":
+        return f"the text is in field {parse.field}"
+    options = [field.name for field in fields(parse.format) if getattr(parse.format, field.name) != field.default]
+    if options and not any(name in ("check", "checked") for name in options):
+        return f"{' and '.join(options)} looks at all of it"
+    if not is_on("projection"):
+        return "RX_COLLECTOR_WITHOUT turns projection off"
+    return ""
+
+
+def _needed(stage: Stage) -> frozenset[str] | None:
+    return stage.needs() if stage.edits() is None else stage.edits_read()
+
+
+def _why_not_spliced(following: Sequence[Step], reads: Iterable[str], *, to_bytes: bool) -> str:
+    """Find the stage for which a row that edits lines ends in no splice, and what it does not go together with."""
+    reads = tuple(reads)
+    stages = [step.operator for step in following if isinstance(step.operator, Stage)]
+    if not any(stage.edits() for stage in stages):
+        return ""  # nothing is edited
+    if not is_on("edits"):
+        return "RX_COLLECTOR_WITHOUT turns edits off"
+    if not to_bytes:
+        return "what follows the loop reads the fields"
+
+    def splices(some: Sequence[Stage]) -> bool:
+        return plan(some, reads, to_bytes=True).edits
+
+    def stands(some: Sequence[Stage]) -> bool:
+        return splices(some) or not any(stage.edits() for stage in some)
+
+    for count, step in enumerate(following, 1):
+        stage = stages[count - 1]
+        if stands(stages[:count]) and _needed(stage) is not None:
+            continue
+        if _needed(stage) is None:
+            return f"{step.label} reads the whole payload ({_why_all(stage)})"
+        if not stands([stage]):
+            return f"{step.label} {_alone(stage)}"
+        for earlier, before in zip(following[: count - 1], stages, strict=False):
+            if not stands([before, stage]):
+                return f"{step.label} {_together(stage, before, earlier.label)}"
+        return f"with {step.label} so many fields are cut out of a line that decoding it is quicker"
+    return ""
+
+
+def _names(edits: Sequence[Edit] | None) -> set[str]:
+    return {name for edit in edits or () for name in edit.names}
+
+
+def _alone(stage: Stage) -> str:
+    edits = stage.edits() or ()
+    new = {edit.to or edit.name for edit in edits if edit.kind != "drop"}
+    if itself := new & (stage.edits_read() or frozenset()):
+        return f"sets {min(itself)}, which it reads itself"
+    if len(edits) > 1 and all(edit.kind in ("drop", "rename") for edit in edits):
+        return "takes so many fields out of a line that decoding it is quicker"
+    return "changes names that cannot be found in a line for sure"
+
+
+def _together(stage: Stage, before: Stage, earlier: str) -> str:
+    """Say what keeps two stages from being done on the bytes."""
+    edits, changed = stage.edits(), _names(before.edits())
+    if read := (_needed(stage) or frozenset()) & changed:
+        return f"reads {min(read)}, which {earlier} changes"
+    if both := _names(edits) & changed:
+        return f"changes {min(both)}, as {earlier} does"
+    if any(edit.kind == "keep" for edit in edits or ()):
+        return f"stands behind an edit, {earlier}"
+    if any(edit.kind == "keep" for edit in before.edits() or ()):
+        return f"needs a field that {earlier} does not keep, or sets one that it keeps"
+    if both := _names(edits) & (_needed(before) or frozenset()):
+        return f"changes {min(both)}, which {earlier} reads: whether a line has it has to be known"
+    return f"and {earlier} take so many fields out of a line that decoding it is quicker"
