@@ -142,7 +142,9 @@ def _growth(results: Mapping[str, Sequence[Mapping[str, float]]], y: float, body
     if not shown:
         return y
     body.append(_text(_MARGIN, y + 14, "What grows with what", "heading"))
-    body.append(_text(_WIDTH - _MARGIN, y + 14, "sizes in powers; each vertical axis begins at 0", "quiet end"))
+    body.append(
+        _text(_WIDTH - _MARGIN, y + 14, "sizes on a logarithmic axis; each vertical axis begins at 0", "quiet end")
+    )
     y += 42
     gap = 30.0
     width = (_WIDTH - 2 * _MARGIN - gap * (len(shown) - 1)) / len(shown)
@@ -157,9 +159,9 @@ def _curve(what: str, points: Sequence[Mapping[str, float]], x: float, y: float,
     top = y + 24
     sizes = [math.log(point["size"]) for point in points]
     values = [point[key] for point in points]
-    most = max(values) * 1.1
+    most = max(values)
     across = [x + 4 + (size - sizes[0]) / (sizes[-1] - sizes[0]) * (width - 8) for size in sizes]
-    down = [top + height - value / most * height for value in values]
+    down = [top + height - value / most * (height - 16) for value in values]
     yield _text(x, y, what, "title")
     yield _text(x, y + 15, unit, "quiet")
     yield f'<path class="axis" d="M{x:.1f} {top + height:.1f} h{width:.1f}"/>'
@@ -169,16 +171,11 @@ def _curve(what: str, points: Sequence[Mapping[str, float]], x: float, y: float,
     yield f'<path class="curve" d="{path}"/>'
     for a, d in zip(across, down, strict=True):
         yield f'<circle class="dot" cx="{a:.1f}" cy="{d:.1f}" r="2.5"/>'
-    yield _text(across[0] - 4, _above(down[0], top), _short(values[0]), "quiet")
-    yield _text(across[-1] + 4, _above(down[-1], top), _short(values[-1]), "quiet end")
+    yield _text(across[0] - 4, down[0] - 8, _short(values[0]), "quiet")
+    yield _text(across[-1] + 4, down[-1] - 8, _short(values[-1]), "quiet end")
     yield _text(x, top + height + 15, _short(points[0]["size"]), "quiet")
     yield _text(x + width / 2, top + height + 15, label, "quiet middle")
     yield _text(x + width, top + height + 15, _short(points[-1]["size"]), "quiet end")
-
-
-def _above(level: float, top: float) -> float:
-    """Give where the value of a point stands: above it, where there is room."""
-    return level - 8 if level - 18 > top - 8 else level + 18
 
 
 def _short(value: float) -> str:

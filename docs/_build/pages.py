@@ -83,6 +83,7 @@ def made() -> Iterator[Made]:
     yield Made("index.md", "rx_collector", of_document("README.md"))
     yield Made("contributing.md", "Contributing", of_document("CONTRIBUTING.md"))
     yield Made("changelog.md", "Changelog", of_document("CHANGELOG.md"))
+    yield Made("benchmarks.md", "Benchmarks", of_document("benchmarks/README.md"))
 
 
 def of_document(name: str) -> str:
@@ -93,6 +94,7 @@ def of_document(name: str) -> str:
         ("](docs/", "]("),
         ("](CONTRIBUTING.md)", "](contributing.md)"),
         ("](CHANGELOG.md)", "](changelog.md)"),
+        ("](benchmarks/README.md)", "](benchmarks.md)"),
     ):
         text = text.replace(old, new)
     return text
@@ -337,5 +339,5 @@ def navigation(pages: Iterable[Made], documents: Path) -> list[dict[str, Any]]:
         {"Reference": reference},
         {"Explanations": ["how-it-works.md", {"Decisions": ["decisions/index.md", *decisions]}]},
         {"Coming from": ["coming-from.md"]},
-        {"Project": ["contributing.md", "changelog.md"]},
+        {"Project": ["contributing.md", "benchmarks.md", "changelog.md"]},
     ]
