@@ -190,6 +190,7 @@ def test_a_spliced_line_says_what_decoding_would(row: list[Any], line: bytes) ->
             assert repr(event.data[key]) == repr(other.data[key])
 
 
+@pytest.mark.fast_path
 def test_what_is_spliced_is_spliced() -> None:
     """Not one of these is decoded."""
     line = b'{"pid":1.50,"ppid":16,"comm":"sh","args":[{"a":1E5}]}'
@@ -219,6 +220,7 @@ def test_what_is_spliced_is_spliced() -> None:
         assert event.raw is None
 
 
+@pytest.mark.fast_path
 def test_a_line_that_nothing_reads_is_not_decoded_and_still_checked() -> None:
     good, bad = b'{"pid":1,"n":[1E999]}', b'{"pid":1,"n":[1E999}'
     (event,), letters, _ = outcome([], good, to_bytes=True)
@@ -231,6 +233,7 @@ def test_a_line_that_nothing_reads_is_not_decoded_and_still_checked() -> None:
     assert "decode_fields" in compiled([], to_bytes=True).source
 
 
+@pytest.mark.fast_path
 def test_what_the_plan_is() -> None:
     def of(*row: Any, to_bytes: bool = True) -> Plan:
         return plan(row, ["ts"], to_bytes=to_bytes)
@@ -288,6 +291,7 @@ def test_a_pair_at_either_end_is_cut_out_with_one_comma() -> None:
     assert without(b'{"a":1,"b":20}', b'"b"', b"2") is None
 
 
+@pytest.mark.fast_path
 def test_a_stage_that_fails_in_the_row_has_the_event_as_it_got_it() -> None:
     line = b'{"pid":0,"ppid":16}'
     row = [op.set(host='"web"'), op.drop("ppid"), op.set(n="1 / pid")]
@@ -298,6 +302,7 @@ def test_a_stage_that_fails_in_the_row_has_the_event_as_it_got_it() -> None:
     assert letter["data"] == {"pid": 0, "host": "web"}
 
 
+@pytest.mark.fast_path
 def test_a_loop_that_could_splice_hardly_any_line_is_given_up() -> None:
     """Here the field is there already, in most lines; so all of them would be looked at twice."""
     steps = [Step(op.parse("json"), "operators[0] parse"), Step(op.set(host='"web"'), "operators[1] set")]
@@ -312,6 +317,7 @@ def test_a_loop_that_could_splice_hardly_any_line_is_given_up() -> None:
     assert all(event.data["host"] == "web" for event in probe.events)
 
 
+@pytest.mark.fast_path
 def test_how_lines_are_read_is_chosen_by_how_many_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """A filter that lets most pass makes two decodings of one; what comes out does not show it."""
     ways: list[bool] = []
@@ -341,6 +347,7 @@ def test_how_lines_are_read_is_chosen_by_how_many_pass(monkeypatch: pytest.Monke
     assert [node.missing() for node in nodes] == [0] * 5
 
 
+@pytest.mark.fast_path
 def test_from_a_child_to_a_file(tmp_path: Path) -> None:
     """With the time of the event, a line that cannot be spliced, and one that is broken."""
     lines = [
@@ -374,6 +381,7 @@ pipelines:
     assert [envelope["data"]["host"] for envelope in envelopes] == ["web"] * 3
 
 
+@pytest.mark.fast_path
 def test_lines_with_a_newline_within_stay_one_line(tmp_path: Path) -> None:
     (tmp_path / "frames").write_bytes(b'{"a":\n1}\0{"a": 2}\0')
     run_project(
@@ -390,6 +398,7 @@ pipelines:
     assert (tmp_path / "out").read_text() == '{"a":1,"host":"web"}\n{"a": 2,"host":"web"}\n'
 
 
+@pytest.mark.fast_path
 def test_explain_says_that_lines_are_spliced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from rx_collector.cli import main
 
