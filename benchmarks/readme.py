@@ -72,8 +72,8 @@ _GOALS = [
         1.0,
         0.7,
         _ratio("J1"),
-        "every line is decoded as far as the fields that are looked at, to be sure that it is JSON; each event that passes "
-        "has an account of its own",
+        "of each event reading and framing take 0.4 µs, the check of its line with the field that is looked at 0.25 µs; starting "
+        "takes 0.25 s, as much as 0.25 µs for each of a million",
     ),
     _Goal(
         "J2: parse, add a field, write all",
@@ -82,7 +82,8 @@ _GOALS = [
         0.6,
         0.45,
         _ratio("J2"),
-        "each line becomes an event object with its identity, goes through the boundary and is checked as JSON once more",
+        "of each event reading and framing take 0.5 µs, the check of its line 0.25 µs, splicing it into an event 0.3 µs, the boundary "
+        "and writing 0.3 µs; starting takes 0.25 s",
     ),
     _Goal(
         "J3: count by a key",
@@ -91,7 +92,8 @@ _GOALS = [
         1.0,
         0.7,
         _ratio("J3"),
-        "a window notes for each event which key got one last, so that it knows which one to give up when there are too many",
+        "of each event reading and framing take 0.5 µs, the check of its line with the key 0.25 µs, the window 0.55 µs: it notes which "
+        "key got an event last, to know which one gives way; starting takes 0.25 s",
     ),
     _Goal(
         "a filter that keeps 1 %",
@@ -100,7 +102,8 @@ _GOALS = [
         0.8,
         0.3,
         _ratio("keep 1 %"),
-        "every line is checked as JSON, also those that do not pass",
+        "of each event reading and framing take 0.35 µs and the check of its line with the field 0.2 µs, also of those that do not "
+        "pass (`check: touched` leaves it out where a text is compared); starting takes 0.25 s",
     ),
     *(
         _Goal(
@@ -120,7 +123,8 @@ _GOALS = [
         80,
         40,
         _value("stage", "ns", "set to a constant", "set from a field", "filter"),
-        "a `set` whose value is made from a field makes it into JSON by itself for each event",
+        "that is a `set` whose value is made from a field and put into JSON for each event by a call; to a constant, and a `filter`, it is "
+        "within 40 ns",
     ),
     _Goal(
         "boundary + sink",
@@ -138,7 +142,7 @@ _GOALS = [
         60,
         40,
         _memory,
-        "the interpreter and its libraries take most of it",
+        "38 MB are there before the first event: the interpreter with its libraries",
     ),
     _Goal(
         "`rx-collector run` to the first event",
@@ -147,7 +151,7 @@ _GOALS = [
         250,
         150,
         _value("start", "wall_ms", _OURS),
-        "Python loads some two hundred modules, reactivex and rich among them",
+        "the interpreter imports some 490 modules",
     ),
     _Goal(
         "a child's write to the file at 1,000 events/s, p99",
@@ -156,7 +160,7 @@ _GOALS = [
         1.0,
         1.0,
         _value("latency", "p99_ms", _OURS),
-        "two threads and a child share the processors with whatever else runs",
+        "a child, a reader and a writer share two processors, also with what else runs on the machine",
     ),
     _Goal("idle", "% of a processor", 3, 0.1, 0.1, _value("idle", "cpu_percent", _OURS)),
 ]
@@ -183,7 +187,8 @@ def text(found: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"Measured on {found['date']} on a machine with {machine['processors']} processors ({machine['model']}; load "
         f"{machine['load_before']} at the beginning, {machine['load_after']} at the end), with Python {machine['python']}: CPU "
-        "time with all children, the contenders in turns, medians and ratios of pairs."
+        "time with all children, the contenders in turns, medians and ratios of pairs. What stands in the way was measured with "
+        "`explain --analyze`."
     )
     if "jobs" in parts:
         yield ""

@@ -148,7 +148,7 @@ def _cost_of_a_look() -> float:
     """Measure what a look at the clock costs, as the loops take it, in nanoseconds."""
     tick, spent, at, then = perf_counter_ns, [0, 0], 0, perf_counter_ns()
     best = float("inf")
-    for _ in range(20):
+    for _ in range(100):
         began = perf_counter_ns()
         for _ in range(500):
             now = tick()
