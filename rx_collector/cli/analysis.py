@@ -76,7 +76,7 @@ class Analysis:
         ):
             counts += [f"{what} {format_count(count)}"] if count else []
         text = ", ".join(counts)
-        if spent or whole:
+        if spent:  # within groups a loop has a time as a whole
             text += f"; {_seconds(spent)}"
             text += f", {spent / whole:.0%} of the loop" if whole else ""
             text += f", {spent / node.taken * 1e9:,.0f} ns an event" if node.taken else ""

@@ -128,7 +128,7 @@ def of_row(row: Sequence[Step], segment: Segment, *, to_bytes: bool) -> Iterator
     if spliced:
         yield f"{what}; the edits are made on its bytes"
     elif at is None:
-        yield f"{what}; it is written as it came"
+        yield f"{what}; {'it is written as it came' if to_bytes else 'the rest where somebody behind reads it'}"
     else:
         yield f"{what}; the rest at {row[at].label}, of those that come so far"
     if not spliced and (why := _why_not_spliced(following, reads, to_bytes=to_bytes)):

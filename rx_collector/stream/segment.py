@@ -203,7 +203,7 @@ class SegmentObserver:
         self._context = context
         self._segments: dict[_Takes, Segment] = {}
         self._loops: dict[_Takes, _Run] = {}
-        self._meters: dict[_Takes, tuple[LoopMeter, Segment]] = {}
+        self._meters: dict[_Takes, tuple[LoopMeter, Segment | None]] = {}
         self._kept: Kept = {}
         self._rejected = [0] * (len(steps) + 1)
         self._left = 0
@@ -259,10 +259,12 @@ class SegmentObserver:
             last = [self._absorber.node] if self._absorber is not None and takes.startswith("absorbed") else []
             names = tuple(node.name for node in [*self._nodes, *last])
             meter = context.meter.loop((context.pipeline.name, names[0]), takes, names)
-            self._meters[takes] = meter, self._compiled(takes, meter.spent)
+            # Loops that groups share are many and short: they have a time as a whole.
+            clocked = None if self._shared is not None else self._compiled(takes, meter.spent)
+            self._meters[takes] = meter, clocked
         meter, clocked = self._meters[takes]
         count = len(batch)
-        if self._shared is None and meter.wants_clock():
+        if clocked is not None and meter.wants_clock():
             self._current, loop = clocked, clocked.run
         else:
             loop = self._loops[takes]
@@ -270,7 +272,7 @@ class SegmentObserver:
         out, counts = loop(batch, self._fail)
         cpu, wall = thread_time_ns() - cpu, perf_counter_ns() - wall
         context.meter.passed(cpu, wall)
-        if self._current is clocked:
+        if clocked is not None and self._current is clocked:
             entered = [count] * len(meter.labels)
             for (stage, what), gone in zip(clocked.counters, counts, strict=True):
                 for later in range(stage + 1, len(entered)):
