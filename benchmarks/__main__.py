@@ -4,6 +4,7 @@ python -m benchmarks                        # everything: J1 J2 J3 keep1 start i
 python -m benchmarks J1 latency --quick     # some parts, little of each
 python -m benchmarks --readme               # everything, then the chart and the table of the README
 python -m benchmarks --from speed.json --readme   # the same from what was measured before
+python -m benchmarks start --from speed.json --json speed.json   # with one part measured again
 """
 
 from __future__ import annotations
@@ -48,7 +49,13 @@ def _arguments() -> argparse.Namespace:
     for name, what in (("quick", "little of everything"), ("full", "all sizes"), ("tiny", "as good as nothing")):
         sizes.add_argument(f"--{name}", action="store_const", const=name, dest="sizes", help=what)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was measured to this file")
-    parser.add_argument("--from", type=Path, metavar="FILE", dest="measured", help="measure nothing: take this file")
+    parser.add_argument(
+        "--from",
+        type=Path,
+        metavar="FILE",
+        dest="measured",
+        help="take what stands in this file; with PART those alone are measured again",
+    )
     parser.add_argument("--readme", action="store_true", help="rewrite the chart and the table of the README")
     parser.set_defaults(sizes="default")
     arguments = parser.parse_args()
@@ -83,12 +90,17 @@ def _say(what: str) -> None:
 
 def main() -> None:
     arguments = _arguments()
-    if arguments.measured is not None:
-        found = json.loads(arguments.measured.read_text())
-    else:
-        found = _measure(arguments.parts or _NAMES, arguments.sizes)
-        if arguments.json is not None:
-            arguments.json.write_text(json.dumps(found, indent=1) + "\n")
+    found = None if arguments.measured is None else json.loads(arguments.measured.read_text())
+    if found is None or arguments.parts:
+        again = _measure(arguments.parts or _NAMES, arguments.sizes)
+        if found is None:
+            found = again
+        else:
+            if (before := found["parts"].get("jobs")) is not None and "jobs" in again["parts"]:
+                again["parts"]["jobs"]["results"] = before["results"] | again["parts"]["jobs"]["results"]
+            found["parts"].update(again["parts"])
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(found, indent=1) + "\n")
     print("\n".join(tables(found)))
     if arguments.readme:
         update(found)

@@ -44,6 +44,17 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return figures
 
 
+@pytest.mark.slow
+def test_a_part_can_be_measured_again(found: dict[str, Any], tmp_path: Path) -> None:
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    old.write_text(json.dumps(found))
+    result = run("--tiny", "idle", "--from", str(old), "--json", str(new))
+    assert result.returncode == 0, result.stderr
+    again = json.loads(new.read_text())
+    assert again["parts"]["jobs"] == found["parts"]["jobs"]
+    assert set(again["parts"]) == set(found["parts"])
+
+
 def _numbers(value: Any) -> list[float]:
     if isinstance(value, dict):
         return [number for item in value.values() for number in _numbers(item)]
