@@ -15,7 +15,7 @@ from loguru import logger
 
 from rx_collector.errors import ProcessError
 from rx_collector.runners.child import Child
-from rx_collector.runners.framing import Row, Transcoder, framer
+from rx_collector.runners.framing import Framer, Row, Transcoder, framer
 from rx_collector.runners.loss import LossFinder
 from rx_collector.runners.outlet import Outlet
 from rx_collector.runners.spec import RunnerSpec
@@ -141,7 +141,7 @@ class Incarnation:
                 flush_due = self._wait(poll, frames.flush_after)
                 self._send_notes()
                 if flush_due:
-                    number = self._send(frames.flush(), number, frames.multiline)
+                    number = self._send(frames.flush(), number, frames)
                     self._last = time.monotonic()  # the time that others took is not the child's
                 continue
             if not chunk:
@@ -151,7 +151,7 @@ class Incarnation:
             if transcoder is not None:
                 chunk = transcoder.feed(chunk)
             if chunk:
-                number = self._send(frames.feed(chunk), number, frames.multiline)
+                number = self._send(frames.feed(chunk), number, frames)
             if child.abandoned:
                 left -= len(chunk)
             # A child that never pauses has its deadlines, too, and so have the notes of the supervisor's thread.
@@ -160,7 +160,7 @@ class Incarnation:
             if self._has_notes:
                 self._send_notes()
         rest = transcoder.feed(b"", final=True) if transcoder is not None else b""
-        number = self._send([*(frames.feed(rest) if rest else []), *frames.end()], number, frames.multiline)
+        number = self._send([*(frames.feed(rest) if rest else []), *frames.end()], number, frames)
         if transcoder is not None and transcoder.replaced:
             with outlet.lock:
                 outlet.counts.invalid_utf8 += transcoder.replaced
@@ -203,7 +203,7 @@ class Incarnation:
         self._asked = True  # the supervisor may take a moment to note it
         child.stop(reason)
 
-    def _send(self, rows: list[Row], number: int, multiline: bool) -> int:
+    def _send(self, rows: list[Row], number: int, frames: Framer) -> int:
         """Send rows of lines, the first of them numbered `number` + 1. Gives the number of the last."""
         if not rows:
             return number
@@ -213,8 +213,15 @@ class Incarnation:
         lost = 0
         if self._loss.watches_stdout:
             lost = sum(self._loss.in_lines(row) for row in rows if isinstance(row, list))
-        skip = self._spec.skip_lines
-        number = self._outlet.rows(rows, number, self.number, child.pid, skip=skip, multiline=multiline)
+        number = self._outlet.rows(
+            rows,
+            number,
+            self.number,
+            child.pid,
+            skip=self._spec.skip_lines,
+            multiline=frames.multiline,
+            ascii=frames.ascii,
+        )
         if lost:
             self._lose(lost)
         return number

@@ -18,7 +18,7 @@ from rx_collector.event import Event
 from rx_collector.guardian import Guardian
 from rx_collector.sinks.base import Sink, Writer, sink
 from rx_collector.sinks.descriptor import CancellableWriter, Cancelled, TimedOut
-from rx_collector.sinks.format import FORMATS, encoder, flatten
+from rx_collector.sinks.format import FORMATS, encoder, flatten, joined
 from rx_collector.units import format_duration
 from rx_collector.waker import Waker
 
@@ -117,7 +117,7 @@ class _ExecWriter(Writer):
 
     def write(self, events: list[Event]) -> int:
         lines = list(map(self._encode, flatten(events)))
-        data = b"\n".join(lines) + b"\n"
+        data = joined(lines)
         try:
             self._out.write(data)
         except (OSError, Cancelled, TimedOut) as error:
