@@ -389,22 +389,21 @@ def test_who_opens_a_file_does_not_see_half_of_what_another_sink_writes(tmp_path
     """Else it would take that for a line torn by a crash, and end it."""
     path = tmp_path / "out"
     writer = sinks.file(str(path)).open()
-    large = event({"text": "x" * 1_000_000})
+    large = event({"text": "x" * 300_000})
     large.encoded = large.json()  # so that nearly all of the time is spent in writing
-    over = threading.Event()
+    opened = written = 0
 
     def write() -> None:
-        for _ in range(300):
+        nonlocal written
+        while written < 100 or (opened < 30 and written < 2_000):
             writer.write([large])
-        over.set()
+            written += 1
 
     thread = threading.Thread(target=write)
     thread.start()
-    opened = 0
-    while not over.is_set():
+    while thread.is_alive():
         sinks.file(str(path)).open().close()
         opened += 1
     thread.join()
     writer.close()
-    assert opened > 100
-    assert path.stat().st_size == 300 * (len(large.encoded) + 1)
+    assert path.stat().st_size == written * (len(large.encoded) + 1)
