@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from rx_collector.backpressure.queue import QueueStore
 from rx_collector.backpressure.strategy import Change, Store, Strategy, strategy
+from rx_collector.config.options import described
 from rx_collector.event import Event
 
 __all__ = ["Block"]
@@ -19,7 +19,7 @@ __all__ = ["Block"]
     guarantee="Nothing is lost here; the child is slowed down to the speed of the sink.",
     example="file: out.ndjson\nbackpressure: {strategy: block, capacity: 10_000}",
 )
-@dataclass(frozen=True)
+@described
 class Block(Strategy):
     """The producer waits until there is room. The one strategy that slows the source, and so the other sinks of it.
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from rx_collector.backpressure.queue import size_of
 from rx_collector.backpressure.strategy import Change, Store, Strategy, WorstCase, strategy
 from rx_collector.config.function import FUNCTION
-from rx_collector.config.options import ListOf, MappingOf, Scope, option
+from rx_collector.config.options import ListOf, MappingOf, Scope, described, option
 from rx_collector.event import Event
 from rx_collector.expressions import Expression
 from rx_collector.expressions.aggregate import AGGREGATE, Aggregate
@@ -28,7 +27,7 @@ __all__ = ["Conflate"]
     example="file: sizes.ndjson\n"
     "backpressure: {strategy: conflate, by: comm, aggregate: {n: count(), total: sum(bytes)}}",
 )
-@dataclass(frozen=True)
+@described
 class Conflate(Strategy):
     """Waiting events are merged, those with the same `by` with each other.
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from rx_collector.backpressure.queue import QueueStore
 from rx_collector.backpressure.strategy import Change, Store, Strategy, strategy
+from rx_collector.config.options import described
 from rx_collector.event import Event
 
 __all__ = ["DropNewest"]
@@ -19,7 +19,7 @@ __all__ = ["DropNewest"]
     guarantee="The events that were there first arrive, in order; each refused one is counted.",
     example="file: out.ndjson\nbackpressure: {strategy: drop_newest, capacity: 10_000}",
 )
-@dataclass(frozen=True)
+@described
 class DropNewest(Strategy):
     """The arriving event is refused."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from rx_collector.backpressure.queue import QueueStore
 from rx_collector.backpressure.strategy import Change, Store, Strategy, strategy
+from rx_collector.config.options import described
 from rx_collector.event import Event
 
 __all__ = ["DropOldest"]
@@ -19,7 +19,7 @@ __all__ = ["DropOldest"]
     guarantee="The newest events arrive, in order; each dropped one is counted.",
     example="console: pretty\nbackpressure: {strategy: drop_oldest, capacity: 1_000}",
 )
-@dataclass(frozen=True)
+@described
 class DropOldest(Strategy):
     """The oldest waiting event makes room. Where none waits (all are in the sink's hands), the arriving one goes."""
 

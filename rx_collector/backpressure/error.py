@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from rx_collector.backpressure.queue import QueueStore
 from rx_collector.backpressure.strategy import Change, Store, Strategy, strategy
+from rx_collector.config.options import described
 from rx_collector.errors import BackpressureError
 from rx_collector.event import Event
 from rx_collector.units import format_count, format_size
@@ -21,7 +21,7 @@ __all__ = ["Error"]
     guarantee="What was there before arrives, in order, then the error; what came too much is counted.",
     example="file: out.ndjson\nbackpressure: {strategy: error, capacity: 100_000}",
 )
-@dataclass(frozen=True)
+@described
 class Error(Strategy):
     """The stream fails with BackpressureError, for pipelines that would rather stop than lose or wait.
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from rx_collector.backpressure.queue import size_of
 from rx_collector.backpressure.strategy import Change, Store, Strategy, WorstCase, strategy
-from rx_collector.config.options import option
+from rx_collector.config.options import described, option
 from rx_collector.event import Event
 from rx_collector.expressions.keys import hashable
 from rx_collector.expressions.option import EXPRESSION, Evaluation
@@ -24,7 +23,7 @@ __all__ = ["Latest"]
     "counted as latest, and each that made room for another key as evicted.",
     example="file: state.ndjson\nbackpressure: {strategy: latest, key: pid, capacity: 10_000}",
 )
-@dataclass(frozen=True)
+@described
 class Latest(Strategy):
     """Only the newest event waits; with ``key``, the newest of each key.
 

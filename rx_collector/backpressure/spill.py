@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from loguru import logger
 
 from rx_collector.backpressure.queue import size_of
 from rx_collector.backpressure.spill_file import LEAST_BYTES, SPACING, STEP, Damaged, NoRoom, Row, SpillFile
 from rx_collector.backpressure.strategy import Change, Store, Strategy, WorstCase, strategy
-from rx_collector.config.options import PATH, SIZE, Choice, Scope, option
+from rx_collector.config.options import PATH, SIZE, Choice, Scope, described, option
 from rx_collector.errors import OutputError
 from rx_collector.event import Event
 from rx_collector.units import format_size
@@ -29,7 +28,7 @@ _ASK_AGAIN = 1.0  # seconds after which a disk that refused is tried again: othe
     "the events that the sink had in hand when the collector was killed, and ids tell them.",
     example="file: out.ndjson\nbackpressure: {strategy: spill, path: waiting.spill, max_bytes: 1GB}",
 )
-@dataclass(frozen=True, kw_only=True)
+@described(kw_only=True)
 class Spill(Strategy):
     """Events that do not fit into memory (`capacity`) go to a file of at most `max_bytes`. While the sink keeps up, the disk
     is not touched.

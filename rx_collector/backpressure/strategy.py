@@ -6,10 +6,9 @@ import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
-from rx_collector.config.options import COUNT, DURATION, SIZE, Scope, Spec, option
+from rx_collector.config.options import COUNT, DURATION, SIZE, Scope, Spec, described, option
 from rx_collector.config.registry import Registry
 from rx_collector.event import Event
 
@@ -110,7 +109,7 @@ class Store(ABC):
         """Release what the store holds outside of memory, after the last call."""
 
 
-@dataclass(frozen=True)
+@described
 class Strategy(Spec, ABC):
     """What a boundary does with events for which it has no room."""
 

@@ -74,6 +74,22 @@ class Expression:
         self._tree = tree
         self._call: Callable[[Any], Any] | None = None
 
+    @property
+    def implied(self) -> str | None:
+        """A text that one of the fields has to be for it to be true: ``EXEC`` for ``event == "EXEC" and pid > 1``.
+
+        Only what is looked at first counts, and cannot fail: where it is false, nothing else is evaluated.
+        """
+        tree = self._tree
+        while isinstance(tree, ast.BoolOp) and isinstance(tree.op, ast.And):
+            tree = tree.values[0]
+        if not isinstance(tree, ast.Compare) or len(tree.ops) != 1 or not isinstance(tree.ops[0], ast.Eq):
+            return None
+        sides = [tree.left, tree.comparators[0]]
+        names = [side for side in sides if isinstance(side, ast.Name) and self.fields is not None]
+        texts = [side.value for side in sides if isinstance(side, ast.Constant) and isinstance(side.value, str)]
+        return texts[0] if len(names) == len(texts) == 1 and names[0].id in (self.fields or ()) else None
+
     def render(self, scope: Rendering) -> str:
         """Give Python source that evaluates it; `scope` says how the event is read."""
         return render(self._tree, scope)

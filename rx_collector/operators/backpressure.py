@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from rx_collector.backpressure.boundary import Boundary
@@ -15,6 +14,7 @@ from rx_collector.config.options import (
     REQUIRED,
     Kind,
     Scope,
+    described,
     did_you_mean,
     nearest,
     option,
@@ -55,7 +55,7 @@ class _StrategyKind(Kind):
     summary="A bounded queue with a strategy, and a thread behind it.",
     example="backpressure: {strategy: drop_oldest, capacity: 1_000}",
 )
-@dataclass(frozen=True)
+@described
 class Backpressure(BatchOperator):
     """A boundary: what comes before it runs on one thread, what follows on another, and the strategy says what happens
     when the second is slower. At most `capacity` events are in flight, those that the second thread has in hand included.

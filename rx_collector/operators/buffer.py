@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
-from rx_collector.config.options import COUNT, DURATION, Scope, option
+from rx_collector.config.options import COUNT, DURATION, Scope, described, option
 from rx_collector.event import Event
 from rx_collector.ledger import Node
 from rx_collector.operators._holding import Holding
@@ -17,7 +16,7 @@ __all__ = ["Buffer"]
 
 
 @operator("buffer", summary="Gather events into lists.", example="buffer: {count: 500, time: 1s}")
-@dataclass(frozen=True)
+@described
 class Buffer(BatchOperator):
     """Gather events into lists: of `count` events, or what came within `time` of the first, whichever is first.
 

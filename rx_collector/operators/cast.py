@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rx_collector.config.options import Choice, MappingOf, option
+from rx_collector.config.options import Choice, MappingOf, described, option
 from rx_collector.event import encode_json
 from rx_collector.operators.fields import emit_conversion
 from rx_collector.stream.operator import Stage, operator
@@ -51,7 +50,7 @@ _CASTS: dict[str, Callable[[Any], Any]] = {"int": _int, "float": float, "boolean
 
 
 @operator("cast", summary="Turn fields into values of another type.", example="cast: {pid: int, ratio: float}")
-@dataclass(frozen=True)
+@described
 class Cast(Stage):
     """Turn fields into ``int``, ``float``, ``boolean`` or ``text``. One that is missing or null stays as it is.
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from rx_collector.config.options import TEXT, ListOf, MappingOf, option
+from rx_collector.config.options import TEXT, ListOf, MappingOf, described, option
 from rx_collector.stream.operator import Stage, operator
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ __all__ = ["Coalesce"]
 @operator(
     "coalesce", summary="Set a field to the first of some that is there.", example="coalesce: {name: [comm, filename]}"
 )
-@dataclass(frozen=True)
+@described
 class Coalesce(Stage):
     """Set fields to the first of some others that is there and not null; to null where there is none.
 

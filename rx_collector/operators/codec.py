@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote, unquote_to_bytes
 
-from rx_collector.config.options import Choice, MappingOf, option
+from rx_collector.config.options import Choice, MappingOf, described, option
 from rx_collector.event import encode_json
 from rx_collector.operators.fields import emit_conversion
 from rx_collector.stream.operator import Stage, operator
@@ -47,7 +46,7 @@ _DECODERS: _Codes = {
 }
 
 
-@dataclass(frozen=True)
+@described
 class _Codec(Stage):
     codes: ClassVar[_Codes] = {}
     shorthand: ClassVar[str | None] = "fields"
@@ -70,7 +69,7 @@ class _Codec(Stage):
 
 
 @operator("encode", summary="Write fields as base64, hex or URL text.", example="encode: {payload: base64}")
-@dataclass(frozen=True)
+@described
 class Encode(_Codec):
     """Write the bytes (UTF-8) of fields as ``base64``, ``hex`` or percent-encoded ``url`` text.
 
@@ -89,7 +88,7 @@ class Encode(_Codec):
 
 
 @operator("decode", summary="Read fields that are base64, hex or URL text.", example="decode: {payload: base64}")
-@dataclass(frozen=True)
+@described
 class Decode(_Codec):
     """Read fields that hold ``base64`` (either alphabet), ``hex`` or percent-encoded ``url`` text.
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from rx_collector.config.options import COUNT, DURATION, Scope, option
+from rx_collector.config.options import COUNT, DURATION, Scope, described, option
 from rx_collector.event import Event
 from rx_collector.expressions.keys import hashable
 from rx_collector.expressions.option import KEYS, Evaluation
@@ -23,7 +22,7 @@ __all__ = ["Debounce"]
     summary="Of events that follow each other closely, let pass the last.",
     example="debounce: {time: 500ms, key: filename}",
 )
-@dataclass(frozen=True)
+@described
 class Debounce(Grouping):
     """Let pass an event when nothing with the same key came for `time` after it; those before it are merged into it.
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from rx_collector.config.options import COUNT, DURATION, ListOf, Scope, option
+from rx_collector.config.options import COUNT, DURATION, ListOf, Scope, described, option
 from rx_collector.expressions.option import EXPRESSION, Evaluation, fields_read
 from rx_collector.stream.operator import Stage, operator
 
@@ -23,7 +22,7 @@ _NEW, _SAME, _FORGETFUL = 0, 1, 2
     summary="Let pass one of the events that are the same.",
     example="dedupe: {key: [comm, filename], time: 10s, size: 10_000}",
 )
-@dataclass(frozen=True)
+@described
 class Dedupe(Stage):
     """Let pass the first of the events with the same key; the others are merged into it, and counted so.
 

@@ -7,13 +7,12 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from loguru import logger
 
 from rx_collector.config.document import parse_document
-from rx_collector.config.options import COUNT, PATH, TEXT, Choice, ListOf, Scope, option
+from rx_collector.config.options import COUNT, PATH, TEXT, Choice, ListOf, Scope, described, option
 from rx_collector.errors import ConfigError, OutputError
 from rx_collector.event import encode_json
 from rx_collector.expressions.option import EXPRESSION, Evaluation
@@ -33,7 +32,7 @@ _Rows = dict[str, dict[str, Any]]
     summary="Add the fields of a row of a table.",
     example="enrich: {table: users.csv, on: uid, prefix: user_}",
 )
-@dataclass(frozen=True)
+@described
 class Enrich(Stage):
     """Add to an event the fields of the row of a table whose key it has.
 

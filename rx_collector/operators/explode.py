@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rx_collector.config.options import BOOLEAN, TEXT, option
+from rx_collector.config.options import BOOLEAN, TEXT, described, option
 from rx_collector.operators.flat_map import emit_parts
 from rx_collector.stream.operator import Stage, operator
 
@@ -17,7 +16,7 @@ __all__ = ["Explode"]
 
 
 @operator("explode", summary="Make an event of each item of a list in a field.", example="explode: items")
-@dataclass(frozen=True)
+@described
 class Explode(Stage):
     """Make an event of each item of the list in a field; each has the other fields, too.
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rx_collector.config.options import TEXT, ListOf, MappingOf, option
+from rx_collector.config.options import TEXT, ListOf, MappingOf, described, option
 from rx_collector.event import Event, Origin
 from rx_collector.expressions import Expression
 from rx_collector.expressions.option import LITERAL_EXPRESSION, Evaluation, fields_read
@@ -22,9 +22,28 @@ _NOTHING = Event({}, None, Origin("", "", 0, None, 0), 0)  # for expressions tha
 __all__ = ["Drop", "Keep", "Rename", "Set", "emit_conversion"]
 
 
+@described
+class _Editing(Stage):
+    """Changes top-level fields and does nothing else: on the bytes of a line where its loop does that, else in a dict."""
+
+    def pending(self, code: SegmentCode) -> Sequence[Edit]:
+        """Give the changes for the end of a loop that splices; what they need of the event is read now."""
+        return self.edits() or ()
+
+    @abstractmethod
+    def emit_edits(self, code: SegmentCode) -> None:
+        """Write the changes of a dict."""
+
+    def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
+        if code.splices:
+            code.pend(self.pending(code))
+        else:
+            self.emit_edits(code)
+
+
 @operator("set", summary="Set fields to values.", example="set: {dir: 'filename.rpartition(\"/\")[0]', seen: true}")
-@dataclass(frozen=True)
-class Set(Stage):
+@described
+class Set(_Editing):
     """Set fields to the values of expressions. All of them see the payload as it was before.
 
     A name is one top-level field, dots and all.
@@ -41,10 +60,10 @@ class Set(Stage):
     def edits_read(self) -> frozenset[str] | None:
         return fields_read(*self.fields.values())
 
-    def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
-        if code.splices:
-            code.pend([_set_to(name, evaluation, code) for name, evaluation in self.fields.items()])
-            return
+    def pending(self, code: SegmentCode) -> Sequence[Edit]:
+        return [_set_to(name, evaluation, code) for name, evaluation in self.fields.items()]
+
+    def emit_edits(self, code: SegmentCode) -> None:
         values = []
         for evaluation in self.fields.values():
             source = code.value(evaluation)
@@ -76,8 +95,8 @@ def _set_to(name: str, evaluation: Evaluation, code: SegmentCode) -> Edit:
 
 
 @operator("rename", summary="Rename fields.", example="rename: {filename: path}")
-@dataclass(frozen=True)
-class Rename(Stage):
+@described
+class Rename(_Editing):
     """Rename fields. One that is missing is passed over; one that already bears the new name is replaced."""
 
     shorthand: ClassVar[str | None] = "fields"
@@ -88,10 +107,7 @@ class Rename(Stage):
     def edits(self) -> Sequence[Edit] | None:
         return [Edit("rename", old, new) for old, new in self.fields.items()]
 
-    def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
-        if code.splices:
-            code.pend(self.edits() or ())
-            return
+    def emit_edits(self, code: SegmentCode) -> None:
         code.own()
         if len(self.fields) == 1:
             ((old, new),) = self.fields.items()
@@ -104,8 +120,8 @@ class Rename(Stage):
 
 
 @operator("drop", summary="Remove fields.", example="drop: [ppid, flags]")
-@dataclass(frozen=True)
-class Drop(Stage):
+@described
+class Drop(_Editing):
     """Remove fields; one that is missing is passed over."""
 
     shorthand: ClassVar[str | None] = "fields"
@@ -115,18 +131,15 @@ class Drop(Stage):
     def edits(self) -> Sequence[Edit] | None:
         return [Edit("drop", name) for name in dict.fromkeys(self.fields)]
 
-    def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
-        if code.splices:
-            code.pend(self.edits() or ())
-            return
+    def emit_edits(self, code: SegmentCode) -> None:
         code.own()
         for name in self.fields:
             code.write(f"data.pop({name!r}, None)")
 
 
 @operator("keep", summary="Keep some fields and remove all others.", example="keep: [pid, comm, filename]")
-@dataclass(frozen=True)
-class Keep(Stage):
+@described
+class Keep(_Editing):
     """Keep some fields, in this order, and remove all others; one that is missing stays missing."""
 
     shorthand: ClassVar[str | None] = "fields"
@@ -136,10 +149,7 @@ class Keep(Stage):
     def edits(self) -> Sequence[Edit] | None:
         return [Edit("keep", fields=tuple(dict.fromkeys(self.fields)))]
 
-    def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
-        if code.splices:
-            code.pend(self.edits() or ())
-            return
+    def emit_edits(self, code: SegmentCode) -> None:
         code.data()
         names = code.bind(tuple(self.fields), "names")
         code.assign(f"{code.bind(_kept, 'kept')}(data, {names})", is_dict=True, owned=True)

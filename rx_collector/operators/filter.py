@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from rx_collector.config.options import option
+from rx_collector.config.options import described, option
+from rx_collector.expressions import Expression
 from rx_collector.expressions.option import EXPRESSION, Evaluation, fields_read
 from rx_collector.stream.operator import Stage, operator
 
@@ -21,7 +21,7 @@ __all__ = ["Filter", "Where"]
     summary="Let pass the events for which a condition is true.",
     example='filter: uid != 0 and not filename.startswith("/usr/bin/dpkg")',
 )
-@dataclass(frozen=True)
+@described
 class Filter(Stage):
     """Let pass the events for which a condition is true; the others are counted as filtered."""
 
@@ -32,6 +32,12 @@ class Filter(Stage):
     def needs(self) -> frozenset[str] | None:
         return fields_read(self.where)
 
+    def implies(self) -> bytes | None:
+        text = self.where.implied if isinstance(self.where, Expression) else None
+        if text is None or not text.isascii() or not text.isprintable() or '"' in text or "\\" in text:
+            return None  # it could be written in several ways without a backslash, or cannot be without one
+        return f'"{text}"'.encode()
+
     def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
         code.write(f"if not ({code.value(self.where)}):")
         code.indent()
@@ -40,6 +46,6 @@ class Filter(Stage):
 
 
 @operator("where", summary="The same as filter.", example="where: uid != 0")
-@dataclass(frozen=True)
+@described
 class Where(Filter):
     """Let pass the events for which a condition is true; another name for `filter`."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rx_collector.config.options import option
+from rx_collector.config.options import described, option
 from rx_collector.event import Event
 from rx_collector.expressions.option import EXPRESSION, Evaluation
 from rx_collector.stream.operator import Stage, operator
@@ -18,7 +17,7 @@ __all__ = ["FlatMap", "emit_parts"]
 
 
 @operator("flat_map", summary="Make any number of events of each event.", example="flat_map: items")
-@dataclass(frozen=True)
+@described
 class FlatMap(Stage):
     """Make any number of events of each event: one for each payload in a list.
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rx_collector.config.options import BOOLEAN, COUNT, TEXT, ListOf, Scope, option
+from rx_collector.config.options import BOOLEAN, COUNT, TEXT, ListOf, Scope, described, option
 from rx_collector.stream.code import with_fields
 from rx_collector.stream.operator import Stage, operator
 
@@ -19,7 +18,7 @@ _DEEPEST = 100
 
 
 @operator("flatten", summary="Bring the fields of nested objects to the top.", example="flatten: {fields: [request]}")
-@dataclass(frozen=True)
+@described
 class Flatten(Stage):
     """Bring the fields of nested objects to the top, named by their path; empty objects stay as they are.
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from reactivex.abc import SchedulerBase
 
-from rx_collector.config.options import COUNT, DURATION, ListOf, Scope, option
+from rx_collector.config.options import COUNT, DURATION, ListOf, Scope, described, option
 from rx_collector.event import Event
 from rx_collector.expressions.keys import hashable
 from rx_collector.expressions.option import EXPRESSION, Evaluation
@@ -29,7 +28,7 @@ __all__ = ["GroupBy"]
     summary="Give the events of each key operators of their own.",
     example="group_by: {key: pid, operators: [limit: 100, buffer: {count: 10}], idle: 5m}",
 )
-@dataclass(frozen=True)
+@described
 class GroupBy(BatchOperator):
     """Give the events of each key a row of operators of their own, and merge what comes out of them.
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import reactivex
 
-from rx_collector.config.options import COUNT, DURATION, TEXT, Choice, Kind, ListOf, Scope, option
+from rx_collector.config.options import COUNT, DURATION, TEXT, Choice, Kind, ListOf, Scope, described, option
 from rx_collector.errors import OutputError
 from rx_collector.event import Event, Origin
 from rx_collector.expressions.keys import hashable
@@ -45,7 +44,7 @@ OTHER_STREAM = _OtherKind()
     summary="Add the fields that another pipeline said last.",
     example="join: {with: started, on: pid, fields: [filename], prefix: program_}",
 )
-@dataclass(frozen=True)
+@described
 class Join(BatchOperator):
     """Add to an event the fields of the last event of another stream with the same key.
 

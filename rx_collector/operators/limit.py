@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
-from rx_collector.config.options import COUNT, Scope, option
+from rx_collector.config.options import COUNT, Scope, described, option
 from rx_collector.ledger import Node
 from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context
 from rx_collector.stream.operator import BatchOperator, operator
@@ -14,7 +13,7 @@ __all__ = ["Limit"]
 
 
 @operator("limit", summary="End the stream after so many events.", example="limit: 1_000_000")
-@dataclass(frozen=True)
+@described
 class Limit(BatchOperator):
     """Let pass the first `count` events, then complete; what still comes is filtered.
 

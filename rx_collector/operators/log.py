@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from loguru import logger
 
-from rx_collector.config.options import COUNT, DURATION, Choice, Scope, option
+from rx_collector.config.options import COUNT, DURATION, Choice, Scope, described, option
 from rx_collector.expressions.option import EXPRESSION, Evaluation
 from rx_collector.stream.operator import Stage, operator
 
@@ -23,7 +22,7 @@ __all__ = ["Log"]
     summary="Write a line into the log for events, within a limit.",
     example="log: {show: \"f'{comm} failed'\", level: warning, count: 5, time: 1m}",
 )
-@dataclass(frozen=True)
+@described
 class Log(Stage):
     """Write the value of an expression into the log, at most `count` times in each `time`; the events go on unchanged.
 

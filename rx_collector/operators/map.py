@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rx_collector.config.options import option
+from rx_collector.config.options import described, option
 from rx_collector.event import Event
 from rx_collector.expressions import Expression
 from rx_collector.expressions.option import EXPRESSION, Evaluation
@@ -19,7 +18,7 @@ __all__ = ["Map"]
 
 
 @operator("map", summary="Make another payload of each event.", example='map: \'{"who": comm, "what": filename}\'')
-@dataclass(frozen=True)
+@described
 class Map(Stage):
     """Make another payload of each event; the envelope stays.
 

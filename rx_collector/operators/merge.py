@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from reactivex.abc import DisposableBase
 
-from rx_collector.config.options import INVALID, ListOf, Scope, option
+from rx_collector.config.options import INVALID, ListOf, Scope, described, option
 from rx_collector.errors import OutputError
 from rx_collector.event import Event
 from rx_collector.ledger import Node
@@ -39,7 +38,7 @@ class _OthersKind(ListOf):
     summary="Let the events of other pipelines in.",
     example="merge: [started, disks]",
 )
-@dataclass(frozen=True)
+@described
 class Merge(BatchOperator):
     """Let the events of other streams in, here, between two operators.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,6 +18,7 @@ from rx_collector.config.options import (
     Nested,
     Scope,
     Spec,
+    described,
     did_you_mean,
     example_of,
     nearest,
@@ -30,7 +30,7 @@ from rx_collector.errors import ParseError
 from rx_collector.event import Event
 from rx_collector.parsers import FORMATS, Format
 from rx_collector.parsers.json_lines import Json, decode, decode_slowly, field_decoder
-from rx_collector.stream.edits import plan
+from rx_collector.stream.edits import BACKSLASH, Plan, plan
 from rx_collector.stream.operator import Stage, operator
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class _FormatOfTimeKind(Kind):
         return {"type": "string"}
 
 
-@dataclass(frozen=True)
+@described
 class TimeOf(Spec):
     """Where an event says when it happened. A missing or unusable field leaves the time it was observed, counted."""
 
@@ -127,7 +127,7 @@ class _FormatKind(Kind):
     summary="Turn the text of an event into fields.",
     example="parse: {format: json, on_error: dead_letter, time: {field: ts, unit: ns, clock: boot}}",
 )
-@dataclass(frozen=True)
+@described
 class Parse(Stage):
     """Turn the text of an event into the fields of a new payload.
 
@@ -207,19 +207,35 @@ class Parse(Stage):
     def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
         of_line = code.is_line and self.field == "message"
         code.is_line = False
-        if self.format == Json() and of_line and self.on_error != "keep_raw":
+        if self.format in (Json(), Json(checked="touched")) and of_line and self.on_error != "keep_raw":
+            if self.format != Json() and following:
+                self._emit_skipping(code, following[0])
             self._emit_json(code, following)
         else:
             self._emit_text(code, of_line)
         if self.time is not None:
             self._emit_time(code, self.time)
 
+    def _emit_skipping(self, code: SegmentCode, next_stage: Stage) -> None:
+        """Leave out lines that the next stage would filter. They count as filtered there."""
+        needle = next_stage.implies()
+        if needle is not None:
+            # `find`, since `in` takes the bytes for a number first, which costs more than the search.
+            code.write(f"if raw.find({needle!r}) < 0 and {BACKSLASH} not in raw:")
+            code.indent()
+            code.write(f"{code.counter('filtered', code.stage + 1)} += 1")
+            code.write("continue")
+            code.dedent()
+
     def _emit_json(self, code: SegmentCode, following: Sequence[Stage]) -> None:
         """The line is JSON: what the filters behind read is decoded ahead of the rest, the rest only if it is needed."""
         wrong = code.bind((msgspec.DecodeError, RecursionError), "not_json")
         slowly = code.bind(decode_slowly, "decode_slowly")
         planned = plan(following, () if self.time is None else (self.time.field,), to_bytes=code.to_bytes)
-        if fields := planned.reads | planned.pieces | planned.absent:
+        if not code.ahead and not planned.unread:
+            planned = Plan(frozenset())
+        fields = planned.reads | planned.pieces | planned.absent
+        if fields or planned.unread:
             decode_fields, attributes = field_decoder(planned.reads, planned.pieces, planned.absent)
             function = code.bind(decode_fields, "decode_fields")
             code.write("try:")

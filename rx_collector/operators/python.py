@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import reactivex
 
 from rx_collector.config.function import FUNCTION
-from rx_collector.config.options import option
+from rx_collector.config.options import described, option
 from rx_collector.stream.eventstream import EventStream
 from rx_collector.stream.operator import Operator, operator
 
@@ -16,7 +15,7 @@ __all__ = ["Python"]
 
 
 @operator("python", summary="An operator written in Python.", example="python: mypackage.pipes:busy")
-@dataclass(frozen=True)
+@described
 class Python(Operator):
     """An operator written in Python: a function that takes a stream and gives one.
 

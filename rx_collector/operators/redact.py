@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from rx_collector.config.options import BOOLEAN, TEXT, Choice, ListOf, Scope, option
+from rx_collector.config.options import BOOLEAN, TEXT, Choice, ListOf, Scope, described, option
 from rx_collector.config.pattern import PatternKind
 from rx_collector.stream.operator import Stage, operator
 
@@ -51,7 +50,7 @@ class _PatternsKind(PatternKind):
     summary="Take secrets out of events: tokens, cookies, keys, addresses.",
     example="redact: {patterns: [authorization, cookie, token, key], how: hash, salt: '${SALT:-pepper}'}",
 )
-@dataclass(frozen=True)
+@described
 class Redact(Stage):
     """Take secrets out of all texts of a payload, names of fields and nested ones included; the event goes on without them.
 

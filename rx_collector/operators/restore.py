@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rx_collector.config.options import described
 from rx_collector.dead_letter import restore
 from rx_collector.stream.operator import Stage, operator
 
@@ -16,7 +16,7 @@ __all__ = ["Restore"]
 
 
 @operator("restore", summary="Make events of dead letters again.", example="restore:")
-@dataclass(frozen=True)
+@described
 class Restore(Stage):
     """Make of the record of a dead letter the event that it tells of, with its own id, time and provenance.
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
 
 from reactivex.abc import ObserverBase
 
-from rx_collector.config.options import INVALID, Kind, Scope, option
+from rx_collector.config.options import INVALID, Kind, Scope, described, option
 from rx_collector.event import Event
 from rx_collector.expressions.option import EXPRESSION, Evaluation
 from rx_collector.ledger import Node
@@ -64,7 +64,7 @@ class _BranchesKind(Kind):
     summary="Send events different ways by conditions.",
     example="route: {errors: \"level == 'error'\", slow: seconds > 1}",
 )
-@dataclass(frozen=True)
+@described
 class Route(BatchOperator):
     """Send each event to the first branch whose condition is true; the others go on.
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rx_collector.config.options import COUNT, RATE, ListOf, Scope, option
+from rx_collector.config.options import COUNT, RATE, ListOf, Scope, described, option
 from rx_collector.event import encode_json
 from rx_collector.expressions.option import EXPRESSION, Evaluation, fields_read
 from rx_collector.operators._state import Bounded, emit_verdict
@@ -20,7 +19,7 @@ __all__ = ["Sample"]
 
 
 @operator("sample", summary="Let pass a part of the events.", example="sample: {rate: 0.1, key: pid}")
-@dataclass(frozen=True)
+@described
 class Sample(Stage):
     """Let pass a part of the events: by a `rate` from 0 to 1, or each n-th with `every`; filter the others.
 

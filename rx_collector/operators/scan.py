@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rx_collector.config.options import BOOLEAN, COUNT, TEXT, ListOf, MappingOf, Scope, option
+from rx_collector.config.options import BOOLEAN, COUNT, TEXT, ListOf, MappingOf, Scope, described, option
 from rx_collector.expressions import Expression
 from rx_collector.expressions.option import EXPRESSION, LITERAL_EXPRESSION, Evaluation
 from rx_collector.operators._state import Bounded
@@ -23,7 +22,7 @@ __all__ = ["Diff", "Scan"]
     summary="Set fields to values that go on from event to event.",
     example="scan: {fields: {total: 'default(total, 0) + len(message)'}, by: comm}",
 )
-@dataclass(frozen=True)
+@described
 class Scan(Stage):
     """Set fields to values that go on from event to event, for each key: totals, running states, numbers in order.
 
@@ -78,7 +77,7 @@ class Scan(Stage):
     summary="Turn counters into their change, and its rate.",
     example="diff: {fields: [rx_bytes, tx_bytes], by: interface, rate: true}",
 )
-@dataclass(frozen=True)
+@described
 class Diff(Stage):
     """Set, for each field, ``FIELD_change`` to how much it grew since the event before with the same key.
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import threading
 from abc import abstractmethod
-from dataclasses import dataclass
 from typing import ClassVar
 
-from rx_collector.config.options import BOOLEAN, DURATION, Scope, option
+from rx_collector.config.options import BOOLEAN, DURATION, Scope, described, option
 from rx_collector.errors import ProcessError
 from rx_collector.event import Event, Origin
 from rx_collector.ledger import Node
@@ -20,7 +19,7 @@ __all__ = ["Heartbeat", "Timeout"]
 
 
 @operator("timeout", summary="Fail when no event came for a time.", example="timeout: 5m")
-@dataclass(frozen=True)
+@described
 class Timeout(BatchOperator):
     """Fail the stream with ProcessError when no event came for `time`, from the start on; the events pass unchanged.
 
@@ -52,7 +51,7 @@ class Timeout(BatchOperator):
     summary="Send an event each time that so much time has gone by.",
     example="heartbeat: {every: 10s, idle: true}",
 )
-@dataclass(frozen=True)
+@described
 class Heartbeat(BatchOperator):
     """Send an event of type ``heartbeat`` after each `every`, with `idle` only when nothing else came in that time.
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, ClassVar
 
-from rx_collector.config.options import COUNT, option
+from rx_collector.config.options import COUNT, described, option
 from rx_collector.stream.operator import Stage, operator
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ __all__ = ["Skip"]
 
 
 @operator("skip", summary="Leave out the first events.", example="skip: 2")
-@dataclass(frozen=True)
+@described
 class Skip(Stage):
     """Leave out the first `count` events of the stream, counted as filtered.
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from dataclasses import dataclass
 from typing import ClassVar
 
-from rx_collector.config.options import COUNT, DURATION, Choice, Scope, option
+from rx_collector.config.options import COUNT, DURATION, Choice, Scope, described, option
 from rx_collector.event import Event
 from rx_collector.ledger import Node
 from rx_collector.operators._holding import Holding
@@ -20,7 +19,7 @@ __all__ = ["Sort"]
 
 
 @operator("sort", summary="Put events into the order of their times.", example="sort: {lateness: 2s, size: 10_000}")
-@dataclass(frozen=True)
+@described
 class Sort(BatchOperator):
     """Put events into the order of their own times, those of the same time into the order in which they came.
 

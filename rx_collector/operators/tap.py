@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from loguru import logger
 
-from rx_collector.config.options import option
+from rx_collector.config.options import described, option
 from rx_collector.expressions import Expression
 from rx_collector.expressions.option import EXPRESSION, Evaluation
 from rx_collector.stream.operator import Stage, operator
@@ -20,7 +19,7 @@ __all__ = ["Tap"]
 
 
 @operator("tap", summary="Look at events as they pass.", example="tap: f'{comm} opened {filename}'")
-@dataclass(frozen=True)
+@described
 class Tap(Stage):
     """Log the value of an expression for each event, or call a Python function with it; the event goes on unchanged.
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rx_collector.config.options import COUNT, DURATION, ListOf, Scope, option
+from rx_collector.config.options import COUNT, DURATION, ListOf, Scope, described, option
 from rx_collector.expressions.option import EXPRESSION, Evaluation, fields_read
 from rx_collector.operators._state import Bounded, emit_verdict
 from rx_collector.stream.operator import Stage, operator
@@ -22,7 +21,7 @@ __all__ = ["Throttle"]
     summary="Let pass no more than so many events in a time.",
     example="throttle: {count: 100, time: 1s, key: comm}",
 )
-@dataclass(frozen=True)
+@described
 class Throttle(Stage):
     """Let pass at most `count` events at once, and `count` more in each `time`, for each key; filter the others.
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from rx_collector.config.options import Choice, Kind, Nested, Scope, option, plainly
+from rx_collector.config.options import Choice, Kind, Nested, Scope, described, option, plainly
 from rx_collector.errors import OutputError
 from rx_collector.ledger import Node
 from rx_collector.operators.delivery import Delivery
@@ -25,7 +24,7 @@ class _SinkKind(Kind):
 
 
 @operator("to", summary="Deliver events into a sink.", example="to: {null: {}}")
-@dataclass(frozen=True)
+@described
 class To(BatchOperator):
     """Deliver events into a sink, on the thread that brings them, and pass on what was handed over.
 

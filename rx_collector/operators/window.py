@@ -6,11 +6,10 @@ import heapq
 import itertools
 from collections import deque
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from rx_collector.config.options import COUNT, DURATION, INVALID, Choice, MappingOf, Scope, option
+from rx_collector.config.options import COUNT, DURATION, INVALID, Choice, MappingOf, Scope, described, option
 from rx_collector.event import Event, format_time
 from rx_collector.expressions.aggregate import WINDOW_AGGREGATE, Aggregate, AggregateFunction
 from rx_collector.expressions.keys import hashable
@@ -30,7 +29,7 @@ __all__ = ["Aggregated", "Grouping", "Sessions", "State", "Window"]
 _MOST_WINDOWS = 1000  # that one event may be in
 
 
-@dataclass(frozen=True)
+@described
 class Grouping(BatchOperator):
     def group_by(self) -> Mapping[str, Evaluation]:
         """Give the keys by name."""
@@ -52,7 +51,7 @@ class Grouping(BatchOperator):
     summary="Make one event of those of a stretch of time, for each key.",
     example="window: {every: 1m, by: comm, aggregate: {n: count(), total: sum(bytes)}}",
 )
-@dataclass(frozen=True)
+@described
 class Window(Grouping):
     """Make one event of those that came within a stretch of time, or of so many, for each key.
 
@@ -135,7 +134,7 @@ class Window(Grouping):
     summary="Make one event of all events of a stream, for each key.",
     example="aggregate: {by: comm, n: count(), total: sum(bytes)}",
 )
-@dataclass(frozen=True)
+@described
 class Aggregated(Grouping):
     """Make one event of all events of a stream, for each key, when the stream ends; a `window` without an end.
 
@@ -219,7 +218,7 @@ class State:
         self.closed = False
 
 
-@dataclass(frozen=True)
+@described
 class _Fold(Stage):
     """Takes an event into its window, at the end of the loop of the stages before. Only the first of a window is made."""
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
-from rx_collector.config.options import TEXT, Choice, ListOf, Spec, option
+from rx_collector.config.options import TEXT, Choice, ListOf, Spec, described, option
 from rx_collector.config.registry import Registry
 from rx_collector.errors import ParseError
 from rx_collector.event import Origin
@@ -28,7 +27,7 @@ __all__ = [
 TextParser = Callable[[str, Origin], dict[str, Any] | list[dict[str, Any]] | None]
 
 
-@dataclass(frozen=True)
+@described
 class Format(Spec, ABC):
     """The description of a format. `parser` is called once for each subscription, so it may keep state.
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from rx_collector.config.options import SIZE, Scope, option
+from rx_collector.config.options import SIZE, Scope, described, option
 from rx_collector.event import Origin
 from rx_collector.parsers.base import Format, OfIncarnation, TextParser, format
 from rx_collector.parsers.json_lines import decode, decode_slowly
@@ -57,7 +57,7 @@ class _Block:
 
 
 @format("bpftrace", summary="What bpftrace prints by itself: maps, histograms, losses.", example="parse: bpftrace")
-@dataclass(frozen=True)
+@described
 class Bpftrace(Format):
     """What bpftrace (0.17 and newer) prints, as text or with ``-f json``: the records are the same.
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
-from rx_collector.config.options import BOOLEAN, COUNT, TEXT, Either, ListOf, MappingOf, Scope, option
+from rx_collector.config.options import BOOLEAN, COUNT, TEXT, Either, ListOf, MappingOf, Scope, described, option
 from rx_collector.errors import ParseError
 from rx_collector.event import Origin
 from rx_collector.parsers.base import (
@@ -43,7 +43,7 @@ class _Header:
     summary="Columns between blanks or of fixed widths, named by a list or by the header.",
     example="parse: {format: columns, columns: [pid, ppid, comm], rest: true, types: {pid: int, ppid: int}}",
 )
-@dataclass(frozen=True)
+@described
 class Columns(Format):
     """Columns between blanks, or of fixed widths, as ps, vmstat, ss and df print them.
 

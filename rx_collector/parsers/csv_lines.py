@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from rx_collector.config.options import BOOLEAN, TEXT, ListOf, MappingOf, Scope, option
+from rx_collector.config.options import BOOLEAN, TEXT, ListOf, MappingOf, Scope, described, option
 from rx_collector.errors import ParseError
 from rx_collector.event import Origin
 from rx_collector.parsers.base import TYPES, Format, OfIncarnation, TextParser, convert_types, format, null_texts
@@ -20,7 +19,7 @@ __all__ = ["Csv", "Tsv"]
     summary="Fields between commas, quoted where needed.",
     example="parse: {format: csv, columns: [pid, comm], types: {pid: int}}",
 )
-@dataclass(frozen=True)
+@described
 class Csv(Format):
     """Fields between commas. A record is one line: a quoted newline cannot be in it.
 
@@ -79,7 +78,7 @@ class Csv(Format):
     summary="Fields between tabs, never quoted.",
     example="parse: {format: tsv, columns: [pid, comm, filename]}",
 )
-@dataclass(frozen=True)
+@described
 class Tsv(Csv):
     """Fields between tabs, taken as they are: a quotation mark is a character like any other."""
 

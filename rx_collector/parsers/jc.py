@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from dataclasses import dataclass
 from typing import Any
 
-from rx_collector.config.options import TEXT, Scope, did_you_mean, option
+from rx_collector.config.options import TEXT, Scope, described, did_you_mean, option
 from rx_collector.errors import ParseError
 from rx_collector.event import Origin
 from rx_collector.parsers.base import Format, TextParser, format
@@ -16,7 +15,7 @@ __all__ = ["Jc"]
 
 
 @format("jc", summary="The parsers of jc, an extra.", example="parse: {format: jc, parser: ps}")
-@dataclass(frozen=True)
+@described
 class Jc(Format):
     """The parsers of jc (https://github.com/kellyjonbrazil/jc): ``pip install 'rx_collector[jc]'``.
 

@@ -9,10 +9,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
-from rx_collector.config.options import TEXT, MappingOf, Scope, option
+from rx_collector.config.options import TEXT, MappingOf, Scope, described, option
 from rx_collector.errors import ParseError
 from rx_collector.event import Origin
 from rx_collector.parsers.base import TYPES, Format, TextParser, convert_types, format, null_texts
@@ -28,7 +27,7 @@ _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
     summary="Pairs such as key=value, with separators and quotes of your own.",
     example="parse: {format: key_value, pair_separator: ';', value_separator: ':', types: {pid: int}}",
 )
-@dataclass(frozen=True)
+@described
 class KeyValue(Format):
     """Pairs of a key and a value, between separators. A key alone is true, blanks around keys and values are left out.
 

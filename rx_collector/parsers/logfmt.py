@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
-from rx_collector.config.options import MappingOf, option
+from rx_collector.config.options import MappingOf, described, option
 from rx_collector.errors import ParseError
 from rx_collector.event import Origin
 from rx_collector.parsers.base import TYPES, Format, TextParser, convert_types, format, null_texts
@@ -23,7 +22,7 @@ _ESCAPED = {"n": "\n", "t": "\t", "r": "\r"}
     summary='Pairs such as level=info msg="it is up".',
     example="parse: {format: logfmt, types: {pid: int}}",
 )
-@dataclass(frozen=True)
+@described
 class Logfmt(Format):
     """Pairs of ``key=value`` between blanks; a value with blanks stands in double quotes, a key alone is true."""
 

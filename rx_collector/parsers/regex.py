@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
-from rx_collector.config.options import MappingOf, Scope, option
+from rx_collector.config.options import MappingOf, Scope, described, option
 from rx_collector.config.pattern import PatternKind
 from rx_collector.errors import ParseError
 from rx_collector.event import Origin
@@ -27,7 +26,7 @@ class _Pattern(PatternKind):
     summary="The named groups of a regular expression.",
     example="parse: {format: regex, pattern: '(?P<path>\\S+) (?P<event>\\S+) (?P<file>.+)'}",
 )
-@dataclass(frozen=True)
+@described
 class Regex(Format):
     """The named groups of a regular expression that is searched for in the line. A group that took no part is null."""
 

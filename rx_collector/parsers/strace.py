@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import Any
 
-from rx_collector.config.options import COUNT, SIZE, Scope, option
+from rx_collector.config.options import COUNT, SIZE, Scope, described, option
 from rx_collector.errors import ParseError
 from rx_collector.event import Origin
 from rx_collector.parsers.base import Format, OfIncarnation, TextParser, format
@@ -97,7 +96,7 @@ class _Unfinished:
 
 
 @format("strace", summary="System calls, signals and exits as strace prints them.", example="parse: strace")
-@dataclass(frozen=True)
+@described
 class Strace(Format):
     """Lines of strace, with the options -f, -t, -tt, -ttt, -r, -T, -y and ``--decode-pids=comm``.
 

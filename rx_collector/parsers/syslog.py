@@ -9,10 +9,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any, Final
 
-from rx_collector.config.options import Choice, option
+from rx_collector.config.options import Choice, described, option
 from rx_collector.errors import ParseError
 from rx_collector.event import Origin
 from rx_collector.parsers.base import Format, TextParser, format
@@ -46,7 +45,7 @@ _ESCAPE = re.compile(r'\\(["\\\]])')
     summary="Lines of syslog, RFC 5424 and RFC 3164.",
     example="parse: {format: syslog, time: {field: timestamp, unit: iso}}",
 )
-@dataclass(frozen=True)
+@described
 class Syslog(Format):
     """Lines of syslog: RFC 5424, RFC 3164, and what daemons write to files, without a priority.
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from rx_collector.config.options import TEXT, option
+from rx_collector.config.options import TEXT, described, option
 from rx_collector.event import Origin
 from rx_collector.parsers.base import Format, TextParser, format
 
@@ -13,7 +12,7 @@ __all__ = ["Text"]
 
 
 @format("text", summary="The line as it is, in one field.", example="parse: {format: text, into: line}")
-@dataclass(frozen=True)
+@described
 class Text(Format):
     """The line as it is, in one field."""
 

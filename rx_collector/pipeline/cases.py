@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from rx_collector.config.options import INVALID, TEXT, Kind, MappingOf, Scope, Spec, did_you_mean, option
+from rx_collector.config.options import INVALID, TEXT, Kind, MappingOf, Scope, Spec, described, did_you_mean, option
 from rx_collector.config.place import place_of
 from rx_collector.pipeline.expect import BESIDE, COUNTS, OF_RUNNERS, Expect, ExpectKind, is_of_a_pipeline
 from rx_collector.pipeline.given import Given, ScriptKind
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["TestSpec", "check_names"]
 
 
-@dataclass(frozen=True)
+@described
 class TestSpec(Spec):
     """One test: what the runners print, and what is expected of the pipelines. No runner is started for it.
 

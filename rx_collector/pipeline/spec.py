@@ -19,6 +19,7 @@ from rx_collector.config.options import (
     Nested,
     Scope,
     Spec,
+    described,
     did_you_mean,
     example_of,
     nearest,
@@ -50,7 +51,7 @@ class Branch:
     on_failure: str = "fail"
 
 
-@dataclass(frozen=True)
+@described
 class BranchOptions(Spec):
     """What stands beside every sink: what happens when it is slower than its source, and when it fails.
 
@@ -156,7 +157,7 @@ class SinkItem(Kind):
         return {"anyOf": forms}
 
 
-@dataclass(frozen=True)
+@described
 class PipelineSpec(Spec):
     """One pipeline: where its events come from, what is done with them, where they go."""
 
@@ -233,7 +234,7 @@ class _Body(ListOf):
         return with_references(super().schema())
 
 
-@dataclass(frozen=True, kw_only=True)
+@described(kw_only=True)
 class TemplateSpec(Spec):
     """A list of operators that pipelines take in by its name, with values for its parameters.
 
@@ -306,7 +307,7 @@ class _Profiles(Kind):
         return {"type": "object", "additionalProperties": parts}
 
 
-@dataclass(frozen=True, kw_only=True)
+@described(kw_only=True)
 class FileSpec(Spec):
     """A whole file."""
 

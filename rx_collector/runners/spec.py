@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 from rx_collector.config.options import (
@@ -21,6 +20,7 @@ from rx_collector.config.options import (
     Nested,
     Scope,
     Spec,
+    described,
     option,
 )
 from rx_collector.config.pattern import PatternKind
@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
+@described
 class StopSpec(Spec):
     """How the child is asked to end: this signal, then SIGTERM, then SIGKILL, to its whole process group.
 
@@ -69,7 +69,7 @@ class StopSpec(Spec):
     )
 
 
-@dataclass(frozen=True)
+@described
 class RestartSpec(Spec):
     """When a child that ended is started again.
 
@@ -94,7 +94,7 @@ class RestartSpec(Spec):
     limit: tuple[int, float] | None = option(RestartsKind(), "How many restarts in which time are too many.", None)
 
 
-@dataclass(frozen=True)
+@described
 class EverySpec(Spec):
     """Run the command again and again, at even distances from the first start."""
 
@@ -117,7 +117,7 @@ class EverySpec(Spec):
             scope.child("jitter").wrong("the jitter cannot be longer than the interval")
 
 
-@dataclass(frozen=True)
+@described
 class FramingSpec(Spec):
     """How the bytes of standard output become lines.
 
@@ -153,7 +153,7 @@ class FramingSpec(Spec):
             scope.child("most_lines").wrong("a record has at least one line")
 
 
-@dataclass(frozen=True)
+@described
 class StdinSpec(Spec):
     """What the child reads on standard input: a text or a file, anew for each start; nothing unless said.
 
@@ -172,7 +172,7 @@ class StdinSpec(Spec):
             scope.wrong("say 'text' or 'file', one of them")
 
 
-@dataclass(frozen=True)
+@described
 class ReadySpec(Spec):
     """How it is known that the child is ready: a line that matches. Without this, its first line of output."""
 
@@ -186,7 +186,7 @@ class ReadySpec(Spec):
     on: str = option(Choice("stdout", "stderr", "either"), "Where the line appears.", "either")
 
 
-@dataclass(frozen=True)
+@described
 class LossSpec(Spec):
     """A line with which the tool itself reports that it lost events."""
 
@@ -202,7 +202,7 @@ class LossSpec(Spec):
     on: str = option(Choice("stdout", "stderr", "either"), "Where the line appears.", "either")
 
 
-@dataclass(frozen=True)
+@described
 class LimitsSpec(Spec):
     """Resource limits of the child, soft and hard (setrlimit(2)); what it starts inherits them."""
 
@@ -219,7 +219,7 @@ class LimitsSpec(Spec):
     locked_memory: int | None = option(ResourceKind("size"), "Memory that may be locked.", None)
 
 
-@dataclass(frozen=True)
+@described
 class RunnerSpec(Spec):
     """The description of a runner. `command` is an argv; no shell is involved unless `shell` is true."""
 

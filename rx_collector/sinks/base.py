@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
-from rx_collector.config.options import Spec
+from rx_collector.config.options import Spec, described
 from rx_collector.config.registry import Registry
 from rx_collector.event import Event
 
@@ -51,7 +50,7 @@ class Writer(ABC):
         """
 
 
-@dataclass(frozen=True)
+@described
 class Sink(Spec, ABC):
     """The description of a sink. `open` makes the real thing; one description can be opened many times."""
 

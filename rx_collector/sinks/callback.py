@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
 
+from rx_collector.config.options import described
 from rx_collector.errors import OutputError
 from rx_collector.event import Event
 from rx_collector.sinks.base import Sink, Writer
@@ -13,7 +14,7 @@ from rx_collector.sinks.base import Sink, Writer
 __all__ = ["Callback"]
 
 
-@dataclass(frozen=True)
+@described
 class Callback(Sink):
     """Call a function with each event, on the thread of the sink.
 

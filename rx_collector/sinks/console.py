@@ -8,10 +8,9 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
-from rx_collector.config.options import BOOLEAN, DURATION, Choice, option
+from rx_collector.config.options import BOOLEAN, DURATION, Choice, described, option
 from rx_collector.errors import OutputError
 from rx_collector.event import Event
 from rx_collector.sinks.base import Sink, Writer, sink
@@ -33,7 +32,7 @@ _PLAIN: Final = re.compile(r"[^\s=\"'{}\[\],]+")
     guarantee="Delivered means taken by the terminal or pipe, in order.",
     example="console: {format: pretty}\nbackpressure: {strategy: drop_oldest, capacity: 1_000}",
 )
-@dataclass(frozen=True)
+@described
 class Console(Sink):
     """Show events on standard output. Characters in the data that would drive the terminal are shown as escapes."""
 

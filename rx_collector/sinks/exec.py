@@ -8,10 +8,20 @@ import select
 import signal
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from rx_collector.config.options import BOOLEAN, DURATION, PATH, TEXT, Either, ListOf, MappingOf, Scope, option
+from rx_collector.config.options import (
+    BOOLEAN,
+    DURATION,
+    PATH,
+    TEXT,
+    Either,
+    ListOf,
+    MappingOf,
+    Scope,
+    described,
+    option,
+)
 from rx_collector.errors import OutputError
 from rx_collector.event import Event
 from rx_collector.guardian import Guardian
@@ -42,7 +52,7 @@ _COMMAND = Either(
     guarantee="Delivered means taken by the pipe; a program that ends badly fails the sink.",
     example="exec: {command: [gzip, -c]}\nbackpressure: {strategy: block, capacity: 10_000}",
 )
-@dataclass(frozen=True)
+@described
 class Exec(Sink):
     """Write events to the standard input of a program that is started with the run. Its output goes where ours does.
 

@@ -8,7 +8,6 @@ import stat
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 from weakref import WeakValueDictionary
 
@@ -25,6 +24,7 @@ from rx_collector.config.options import (
     Nested,
     Scope,
     Spec,
+    described,
     option,
 )
 from rx_collector.errors import OutputError
@@ -62,7 +62,7 @@ class _Mode(Kind):
         return f'"{value:04o}"'
 
 
-@dataclass(frozen=True)
+@described
 class Rotate(Spec):
     """When a file is closed and renamed to ``path.1``, and how many old ones are kept."""
 
@@ -89,7 +89,7 @@ class Rotate(Spec):
     example="file: {path: exec.ndjson, rotate: {size: 100MB, keep: 7}}\n"
     "backpressure: {strategy: block, capacity: 10_000}",
 )
-@dataclass(frozen=True)
+@described
 class File(Sink):
     """Append events to a file, a line each. Its directory is made when it is missing.
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from rx_collector.config.options import described
 from rx_collector.event import Event
 from rx_collector.sinks.base import Sink, Writer, sink
 
@@ -16,7 +15,7 @@ __all__ = ["Null"]
     guarantee="Every event is counted as delivered.",
     example="null: {}\nbackpressure: {strategy: block, capacity: 10_000}",
 )
-@dataclass(frozen=True)
+@described
 class Null(Sink):
     """Count events and throw them away."""
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from rx_collector.config.options import COUNT, DURATION, DURATION_RANGE, Spec, option
+from rx_collector.config.options import COUNT, DURATION, DURATION_RANGE, Spec, described, option
 
 __all__ = ["ON_FAILURE", "Retry"]
 
@@ -15,7 +14,7 @@ __all__ = ["ON_FAILURE", "Retry"]
 ON_FAILURE: Final = ("fail", "dead_letter", "drop")
 
 
-@dataclass(frozen=True)
+@described
 class Retry(Spec):
     """How often, and how long, a sink that fails is tried again. Progress, if only of one event, begins a new row of tries.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import ClassVar, Protocol
 
-from rx_collector.config.options import BOOLEAN, DURATION, TEXT, option
+from rx_collector.config.options import BOOLEAN, DURATION, TEXT, described, option
 from rx_collector.errors import OutputError
 from rx_collector.event import Event
 from rx_collector.sinks.base import Sink, Writer, sink
@@ -31,7 +31,7 @@ class _Feed(Protocol):
     guarantee="Delivered means taken by the pipe, in order; what a child has not read when it ends is gone with it.",
     example="stdin: sorter\nbackpressure: {strategy: block, capacity: 10_000}",
 )
-@dataclass(frozen=True)
+@described
 class Stdin(Sink):
     """Write events to the standard input of a runner of the same file, a line each.
 

@@ -94,8 +94,17 @@ class SegmentCode:
     #: The local variable that holds the payload, for expressions.
     this = "data"
 
-    def __init__(self, source: Literal["lines", "events"], kept: Kept | None = None, *, to_bytes: bool = False) -> None:
+    def __init__(
+        self,
+        source: Literal["lines", "events"],
+        kept: Kept | None = None,
+        *,
+        to_bytes: bool = False,
+        ahead: bool = True,
+    ) -> None:
         self.to_bytes = to_bytes  # what comes behind the loop writes bytes, so lines may be edited as such
+        self.ahead = ahead  # what filters read may be decoded ahead of the rest
+        self.decodes_late = False  # ... and then the rest is, for those that pass
         self.absorbed = False  # the last stage has taken the event, and nothing is sent on
         self.splices = False  # ... and they are: the edits are pending to the end of the loop
         self.pending: list[Edit] = []
@@ -186,13 +195,14 @@ class SegmentCode:
         self._temporaries += 1
         return f"t{self._temporaries}"
 
-    def counter(self, what: str) -> str:
+    def counter(self, what: str, stage: int | None = None) -> str:
         """Give the local variable that counts `what` for the stage that is being written, 0 before each batch."""
-        for name, stage, counted in self.counters:
-            if stage == self.stage and counted == what:
+        stage = self.stage if stage is None else stage
+        for name, counting, counted in self.counters:
+            if counting == stage and counted == what:
                 return name
-        name = f"n{self.stage}_{''.join(c if c.isalnum() else '_' for c in what)}"
-        self.counters.append((name, self.stage, what))
+        name = f"n{stage}_{''.join(c if c.isalnum() else '_' for c in what)}"
+        self.counters.append((name, stage, what))
         return name
 
     def lose(self, what: str = "filtered") -> None:
@@ -209,6 +219,7 @@ class SegmentCode:
             self.owned = True
         elif self.payload == "json":
             self.write(f"data = {self.bind(self.names['decode'], 'decode')}(raw)")
+            self.decodes_late = not self.splices
             self.owned = True
             self.peek = None
             write_dict_edits(self, self.pending)

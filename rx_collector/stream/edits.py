@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from rx_collector.stream.operator import Stage
 
 __all__ = [
+    "BACKSLASH",
     "Edit",
     "Plan",
     "apply",
@@ -52,7 +53,7 @@ __all__ = [
 ]
 
 _encode: Final = msgspec.json.Encoder().encode
-_BACKSLASH: Final = 92
+BACKSLASH: Final = 92
 _COMMA: Final = 44
 _BRACE: Final = 125
 #: How many pairs are cut out of a line at the most. One costs about a third of what decoding and encoding a line of 250
@@ -84,13 +85,15 @@ class Edit:
 @dataclass(frozen=True)
 class Plan:
     """What a row of stages asks of the decoder: the fields that are read, those whose bytes are cut out or put together,
-    and those that must not be there. `edits` tells whether the row ends in a splice.
+    and those that must not be there. `edits` tells whether the row ends in a splice, `unread` whether nothing in it or
+    behind it wants more of the line than that.
     """
 
     reads: frozenset[str]
     pieces: frozenset[str] = frozenset()
     absent: frozenset[str] = frozenset()
     edits: bool = False
+    unread: bool = False
 
 
 def plan(stages: Sequence[Stage], reads: Iterable[str], *, to_bytes: bool) -> Plan:
@@ -110,7 +113,9 @@ def plan(stages: Sequence[Stage], reads: Iterable[str], *, to_bytes: bool) -> Pl
             break
     else:
         if to_bytes and is_on("edits") and row.edited and row.cuts <= _MOST_CUTS and not row.absent & row.read:
-            return Plan(frozenset(row.read), frozenset(row.pieces), frozenset(row.absent), True)
+            return Plan(frozenset(row.read), frozenset(row.pieces), frozenset(row.absent), True, True)
+        if not row.edited:
+            return Plan(frozenset(row.read), unread=to_bytes)
     return Plan(frozenset(row.read) if ahead is None else ahead)
 
 
@@ -192,7 +197,7 @@ def without(text: bytes, key: bytes, value: Any) -> bytes | None:
     >>> without(b'{"ppid":16}', b'"ppid"', b"16"), without(b'{"a":{"ppid":16},"ppid":16}', b'"ppid"', b"16")
     (None, None)
     """
-    if _BACKSLASH in text:
+    if BACKSLASH in text:
         return None
     parts = text.split(key)
     if len(parts) != 2:

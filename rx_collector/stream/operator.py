@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import reactivex
 
-from rx_collector.config.options import Spec
+from rx_collector.config.options import Spec, described
 from rx_collector.config.registry import Registry
 from rx_collector.ledger import Node
 from rx_collector.stream.flow import BatchObserver, Context
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["OPERATORS", "BatchOperator", "Operator", "PlacedOperator", "Stage", "operator"]
 
 
-@dataclass(frozen=True)
+@described
 class Operator(Spec, ABC):
     """The description of an operator. Calling it with a stream gives the stream that follows."""
 
@@ -77,7 +77,7 @@ class PlacedOperator:
     position: str = ""
 
 
-@dataclass(frozen=True)
+@described
 class Stage(Operator):
     """An operator that looks at one event at a time and is compiled into the loop of its segment."""
 
@@ -96,6 +96,10 @@ class Stage(Operator):
         """Give the top-level fields it reads when that is all it does with the payload; None for anything more."""
         return None
 
+    def implies(self) -> bytes | None:
+        """Give bytes that stand in every line of JSON without escapes whose event it lets pass; None when it has none."""
+        return None
+
     def edits(self) -> Sequence[Edit] | None:
         """Give how it changes top-level fields when that is all it does, and no more than it reads by `edits_read`; None
         for anything else. In a loop that splices lines its `emit` hands them to `SegmentCode.pend` instead.
@@ -107,7 +111,7 @@ class Stage(Operator):
         return frozenset()
 
 
-@dataclass(frozen=True)
+@described
 class BatchOperator(Operator):
     """An operator that receives batches of events and sends batches on, when and on which thread it likes."""
 

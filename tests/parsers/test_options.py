@@ -36,7 +36,7 @@ WRONG: list[tuple[str, list[str]]] = [
         [
             "1:25: {}.skip_nosie: unknown key 'skip_nosie' of format json, did you mean 'skip_noise'?",
             "1:43: {}.types: unknown key 'types' of format json; known: "
-            "duplicate_keys, field, format, on_error, skip_noise, time",
+            "check, duplicate_keys, field, format, on_error, skip_noise, time",
         ],
     ),
     ("- parse: {format: colums}", ["1:19: {}.format: unknown format 'colums', did you mean 'columns'?"]),

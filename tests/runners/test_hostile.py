@@ -346,7 +346,7 @@ def test_a_guardian_that_cannot_be_replaced_at_once_knows_all_when_it_can() -> N
         "wait_until(lambda: guardian.pid is None, 'it is gone and cannot be replaced')\n"
         "for one in hog: os.close(one)\n"
         "wait_until(lambda: guardian.pid is not None, 'there is a new one')\n"
-        "wait_until(lambda: not supervisor._commands, 'it was told')\n"
+        "told = threading.Event(); supervisor.submit(told.set); told.wait(10)  # behind all that tells it something\n"
         "print(collected.texts[0]); os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     out, err = finish(collector(code), 40)

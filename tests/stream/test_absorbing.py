@@ -117,6 +117,7 @@ def test_taking_in_gives_what_sending_gives(
     assert repr(play(given, row, window)) == repr(expected)
 
 
+@pytest.mark.fast_path
 def test_no_event_is_made_but_for_the_first_of_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
     batch: list[Any] = []
     sent = _Windows.on_batch
@@ -130,6 +131,7 @@ def test_no_event_is_made_but_for_the_first_of_a_window(monkeypatch: pytest.Monk
     assert (nodes[1].node, nodes[1].taken, nodes[1].merged, nodes[1].made) == ("operators[1] aggregate", 100, 100, 1)
 
 
+@pytest.mark.fast_path
 def test_only_what_is_read_is_decoded() -> None:
     node = new_context("test").pipeline.node("operators[1] aggregate")
     window = op.aggregate(aggregate={"n": "count()", "total": "sum(bytes)"}, by="comm").attach(

@@ -20,6 +20,7 @@ import rx_collector as rx
 from rx_collector import operators as op
 from rx_collector.event import Event, Lines, Origin, from_json
 from rx_collector.ledger import Node
+from rx_collector.stream import segment as segment_module
 from rx_collector.stream.edits import Plan, plan, token, without
 from rx_collector.stream.eventstream import new_context
 from rx_collector.stream.segment import Segment, SegmentObserver, Step, compile_segment
@@ -113,9 +114,14 @@ def compiled(row: list[Any], *, to_bytes: bool) -> Segment:
     return compile_segment(steps, "lines", to_bytes=to_bytes)
 
 
-def outcome(row: list[Any], line: bytes, *, to_bytes: bool) -> tuple[list[Event], list[Any], list[tuple[int, ...]]]:
+def outcome(
+    row: list[Any], line: bytes, *, to_bytes: bool, **options: Any
+) -> tuple[list[Event], list[Any], list[tuple[int, ...]]]:
     """Give the events, the payloads of dead letters, and the counts of the nodes."""
-    steps = [Step(stage, f"operators[{index}] {stage.name}") for index, stage in enumerate([op.parse("json"), *row])]
+    steps = [
+        Step(stage, f"operators[{index}] {stage.name}")
+        for index, stage in enumerate([op.parse("json", **options), *row])
+    ]
     context = new_context()
     letters: list[Any] = []
     object.__setattr__(context, "reject", lambda record: letters.append(record.data))
@@ -184,6 +190,7 @@ def test_a_spliced_line_says_what_decoding_would(row: list[Any], line: bytes) ->
             assert repr(event.data[key]) == repr(other.data[key])
 
 
+@pytest.mark.fast_path
 def test_what_is_spliced_is_spliced() -> None:
     """Not one of these is decoded."""
     line = b'{"pid":1.50,"ppid":16,"comm":"sh","args":[{"a":1E5}]}'
@@ -213,18 +220,34 @@ def test_what_is_spliced_is_spliced() -> None:
         assert event.raw is None
 
 
+@pytest.mark.fast_path
+def test_a_line_that_nothing_reads_is_not_decoded_and_still_checked() -> None:
+    good, bad = b'{"pid":1,"n":[1E999]}', b'{"pid":1,"n":[1E999}'
+    (event,), letters, _ = outcome([], good, to_bytes=True)
+    assert event._data is from_json
+    assert event.raw == event.encoded == good
+    assert letters == []
+    events, (letter,), _ = outcome([], bad, to_bytes=True)
+    assert events == []
+    assert letter["raw"] == bad.decode()
+    assert "decode_fields" in compiled([], to_bytes=True).source
+
+
+@pytest.mark.fast_path
 def test_what_the_plan_is() -> None:
     def of(*row: Any, to_bytes: bool = True) -> Plan:
         return plan(row, ["ts"], to_bytes=to_bytes)
 
     read = frozenset
     web = op.set(host='"web"')
-    assert of(op.filter("pid > 1"), web) == Plan(read({"ts", "pid"}), read(), read({"host"}), True)
+    assert of(op.filter("pid > 1"), web) == Plan(read({"ts", "pid"}), read(), read({"host"}), True, True)
     assert of(op.filter("pid > 1"), web, to_bytes=False) == Plan(read({"ts", "pid"}))
     assert of(web, op.filter("pid > 1"), op.drop("ppid")) == Plan(
-        read({"ts", "pid"}), read({"ppid"}), read({"host"}), True
+        read({"ts", "pid"}), read({"ppid"}), read({"host"}), True, True
     )
-    assert of(op.keep("pid"), web) == Plan(read({"ts"}), read({"pid"}), read(), True)
+    assert of(op.keep("pid"), web) == Plan(read({"ts"}), read({"pid"}), read(), True, True)
+    assert of(op.filter("pid > 1")) == Plan(read({"ts", "pid"}), unread=True)
+    assert of(op.filter("pid > 1"), to_bytes=False) == Plan(read({"ts", "pid"}))
     # Not these: what follows reads what was changed; a name is changed twice; two pairs are cut out; a function reads all.
     refused = [
         (web, op.filter("host")),
@@ -268,6 +291,7 @@ def test_a_pair_at_either_end_is_cut_out_with_one_comma() -> None:
     assert without(b'{"a":1,"b":20}', b'"b"', b"2") is None
 
 
+@pytest.mark.fast_path
 def test_a_stage_that_fails_in_the_row_has_the_event_as_it_got_it() -> None:
     line = b'{"pid":0,"ppid":16}'
     row = [op.set(host='"web"'), op.drop("ppid"), op.set(n="1 / pid")]
@@ -278,6 +302,7 @@ def test_a_stage_that_fails_in_the_row_has_the_event_as_it_got_it() -> None:
     assert letter["data"] == {"pid": 0, "host": "web"}
 
 
+@pytest.mark.fast_path
 def test_a_loop_that_could_splice_hardly_any_line_is_given_up() -> None:
     """Here the field is there already, in most lines; so all of them would be looked at twice."""
     steps = [Step(op.parse("json"), "operators[0] parse"), Step(op.set(host='"web"'), "operators[1] set")]
@@ -292,6 +317,37 @@ def test_a_loop_that_could_splice_hardly_any_line_is_given_up() -> None:
     assert all(event.data["host"] == "web" for event in probe.events)
 
 
+@pytest.mark.fast_path
+def test_how_lines_are_read_is_chosen_by_how_many_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A filter that lets most pass makes two decodings of one; what comes out does not show it."""
+    ways: list[bool] = []
+    compile_ = segment_module.compile_segment
+
+    def compile_segment(*arguments: Any, ahead: bool = True, **options: Any) -> Segment:
+        ways.append(ahead)
+        return compile_(*arguments, ahead=ahead, **options)
+
+    monkeypatch.setattr(segment_module, "compile_segment", compile_segment)
+    stages = [op.parse("json"), op.filter("pid > 0"), op.dedupe("n"), op.set(m="n + 1"), op.map("this")]
+    steps = [Step(stage, f"operators[{index}] {stage.name}") for index, stage in enumerate(stages)]
+    nodes = [Node(step.label) for step in steps]
+    probe = Probe()
+    observer = SegmentObserver(steps, nodes, probe, new_context(), to_bytes=True)
+    number = 0
+    for passing in (1, 9, 6, 1, 9):
+        for _ in range(30):
+            batch = [b'{"pid":%d,"n":%d}' % (n % 10 < passing, number + n) for n in range(100)]
+            batch[1] = batch[0]  # what dedupe keeps goes on from way to way
+            observer.on_batch(Lines(batch, 1, ORIGIN))
+            number += 100
+    assert ways == [True, False, True, False]  # 60 % change nothing
+    expected = [n for n in range(number) if n % 10 < (1, 9, 6, 1, 9)[n // 3000] and n % 100 != 1]
+    assert [event.data["n"] for event in probe.events] == expected
+    assert all(event.data["m"] == event.data["n"] + 1 for event in probe.events)
+    assert [node.missing() for node in nodes] == [0] * 5
+
+
+@pytest.mark.fast_path
 def test_from_a_child_to_a_file(tmp_path: Path) -> None:
     """With the time of the event, a line that cannot be spliced, and one that is broken."""
     lines = [
@@ -325,6 +381,7 @@ pipelines:
     assert [envelope["data"]["host"] for envelope in envelopes] == ["web"] * 3
 
 
+@pytest.mark.fast_path
 def test_lines_with_a_newline_within_stay_one_line(tmp_path: Path) -> None:
     (tmp_path / "frames").write_bytes(b'{"a":\n1}\0{"a": 2}\0')
     run_project(
@@ -341,6 +398,7 @@ pipelines:
     assert (tmp_path / "out").read_text() == '{"a":1,"host":"web"}\n{"a": 2,"host":"web"}\n'
 
 
+@pytest.mark.fast_path
 def test_explain_says_that_lines_are_spliced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from rx_collector.cli import main
 
@@ -385,3 +443,75 @@ def test_the_switches_turn_it_off_and_the_output_is_the_same(tmp_path: Path) -> 
     assert len(outputs) == 1
     assert outputs.pop().count(b"\n") == 178
     assert len(plans) == 3
+
+
+# Filters before the parser
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ('event == "EXEC"', b'"EXEC"'),
+        ('"EXEC" == event and pid > 1', b'"EXEC"'),
+        ('(event == "EXEC" and a) and b', b'"EXEC"'),
+        ('pid > 1 and event == "EXEC"', None),  # what is looked at first may fail, which rejects the event
+        ('event == "EXEC" or pid > 1', None),
+        ('event != "EXEC"', None),
+        ('event == "é"', None),
+        ('event == "a/b"', b'"a/b"'),
+        ('event == "\\n"', None),
+        ("event == 'quo\"te'", None),
+        ("event == 7", None),
+        ("event == other", None),
+        ('event.kind == "EXEC"', None),
+        ('meta.runner == "exec"', None),
+        ('"a" == "b"', None),
+        ('a == "x" == b', None),
+    ],
+)
+def test_what_a_filter_implies(where: str, expected: bytes | None) -> None:
+    assert op.filter(where).implies() == expected
+    assert op.OPERATORS["where"](where).implies() == expected  # type: ignore[call-arg]
+
+
+LOOKED_FOR = [op.filter('comm == "sh" and 1 / pid > 0'), op.filter('comm == "/bin"'), op.filter('"text" == pid')]
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=500)
+@given(line=lines, row=st.sampled_from([[one] for one in LOOKED_FOR] + [[one, op.set(host="1")] for one in LOOKED_FOR]))
+@example(line=b'{"comm":"s\\u0068","pid":1}', row=[LOOKED_FOR[0]])
+@example(line=b'{"comm":"\\/bin"}', row=[LOOKED_FOR[1]])
+@example(line=b'{"a":"sh","comm":"sh","pid":0}', row=[LOOKED_FOR[0]])
+@example(line=b'{"comm":"sh"', row=[LOOKED_FOR[0]])
+def test_what_is_skipped_before_the_parser_is_what_the_filter_would_not_let_pass(line: bytes, row: list[Any]) -> None:
+    """Nothing passes or is rejected by it that would not be otherwise; only what is no JSON may count as filtered."""
+    events, letters, nodes = outcome(row, line, to_bytes=True)
+    skipping, skipped_letters, skipped_nodes = outcome(row, line, to_bytes=True, check="touched")
+    assert [repr(event.data) for event in skipping] == [repr(event.data) for event in events]
+    if (skipped_letters, skipped_nodes) != (letters, nodes):
+        assert [letter["reason"] for letter in letters] == ["parse"]
+        assert skipped_letters == []
+        assert skipped_nodes[1] == (1, 0, 1, 0, 0)
+
+
+def test_a_line_without_the_text_is_not_looked_into(tmp_path: Path) -> None:
+    lines = ['{"event":"EXEC","n":1}', '{"event":"OPEN"}', "no JSON", '{"event":"\\u0045XEC","n":2}', '{"event":"EXEC"']
+    (tmp_path / "lines").write_text("\n".join(lines) + "\n")
+    text = f"""
+runners: {{lines: {{command: [cat, "{tmp_path}/lines"]}}}}
+pipelines:
+  all:
+    from: lines
+    operators: [parse: {{format: json, check: %s}}, filter: event == "EXEC"]
+    sinks: [{{file: out, backpressure: block}}]
+"""
+    report = run_project(tmp_path, text % "touched")
+    all_ = report.pipelines["all"]
+    assert (all_.taken, all_.filtered, all_.rejected, all_.sinks["file"].delivered) == (5, 2, {"parse": 1}, 2)
+    assert report.balanced
+    out = (tmp_path / "out").read_text()
+    (tmp_path / "out").unlink()
+    report = run_project(tmp_path, text % "all")
+    assert (report.pipelines["all"].filtered, report.pipelines["all"].rejected) == (1, {"parse": 2})
+    assert (tmp_path / "out").read_text() == out

@@ -58,6 +58,7 @@ class _Measured(Given):
         return super().connect(Counting(), context)
 
 
+@pytest.mark.fast_path
 def test_nothing_is_done_for_each_event_but_what_it_needs() -> None:
     """No scheduler, lock, clock or log call an event: a hundred times the events cost no more calls but these."""
     source = _Measured([10, 10, 1000])  # the first compiles
