@@ -16,13 +16,13 @@ from operator import itemgetter
 from typing import Any, Final
 
 from rx_collector.runners.spec import FramingSpec
+from rx_collector.stream.switches import is_on
 
 __all__ = ["Framer", "LineFramer", "Refused", "Row", "Transcoder", "framer", "repair"]
 
 _MOST_KEPT = 64 * 1024  # of a frame that is refused, for its dead letter
-_LONG = (
-    80  # bytes of a line, on average: bytes.split looks at each byte, BytesIO finds the next newline eight times faster
-)
+# Bytes of a line, on average: bytes.split looks at each byte, BytesIO finds the next newline eight times faster.
+_LONG = 80 if is_on("splitting") else 1 << 62
 _without_end = itemgetter(slice(None, -1))
 
 

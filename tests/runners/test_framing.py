@@ -81,6 +81,7 @@ def test_lines_that_count_as_long(data: bytes, places: list[int], most: int, tru
 
 
 def test_which_lines_count_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(framing, "_LONG", 80)
     taken: list[str] = []
     for name in ("_split", "_split_long"):
         real = getattr(framing.LineFramer, name)
