@@ -37,9 +37,8 @@ from rx_collector.units import format_duration
 __all__ = ["File", "Rotate"]
 
 _BUFFER = 1 << 20
-_LONG = (
-    4096  # bytes of a line: the kernel gathers lines from here on faster than we join them, and needs no second copy
-)
+# Bytes of a line from which on the kernel gathers lines faster than we join them, and without a second copy.
+_LONG = 4096
 _MOST_GATHERED = 512  # lines in one writev(2), each with its end: the kernel takes 1,024 pieces
 _MOST_JOINED = 1024  # lines in one write(2): what is joined stays in the processor's cache
 
