@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["COUNT", "DURATION", "carry_out", "run", "stop_on_signals"]
 
+_TURN = 0.0002  # seconds; shorter turns cost processor time, those of 0.2 ms none that could be measured
+
 
 class _Duration(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     name = "duration"
@@ -145,7 +147,7 @@ def carry_out(
     with stop_on_signals(collector, loaded.load if files is not None else None):
         try:
             try:
-                with nullcontext() if changes is None else Watching(changes, loaded, collector):
+                with _short_turns(), nullcontext() if changes is None else Watching(changes, loaded, collector):
                     sheet = collector.run(
                         duration=duration,
                         max_events=max_events,
@@ -170,6 +172,20 @@ def carry_out(
                 with suppress(OSError):  # standard error has gone, with a terminal say; the report has it all
                     print_sheet(sheet)
     return sheet.exit_code
+
+
+@contextmanager
+def _short_turns() -> Iterator[None]:
+    """Let threads take shorter turns than Python's 5 ms: a quiet runner's lines wait less beside one that floods.
+
+    It is a setting of the whole process, so only the command changes it, never the library.
+    """
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_TURN)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def log_to_stderr(redact: Callable[[str], str], level: str, write: Callable[[str], object]) -> None:

@@ -11,13 +11,19 @@ import codecs
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from io import BytesIO
+from operator import itemgetter
 from typing import Any, Final
 
 from rx_collector.runners.spec import FramingSpec
+from rx_collector.stream.switches import is_on
 
 __all__ = ["Framer", "LineFramer", "Refused", "Row", "Transcoder", "framer", "repair"]
 
 _MOST_KEPT = 64 * 1024  # of a frame that is refused, for its dead letter
+# Bytes of a line, on average: bytes.split looks at each byte, BytesIO finds the next newline eight times faster.
+_LONG = 80 if is_on("splitting") else 1 << 62
+_without_end = itemgetter(slice(None, -1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,8 @@ class Framer(ABC):
     flush_after: float | None = None
     #: Whether a line may have a newline in it.
     multiline = False
+    #: Whether all lines that the last `feed` gave are known to be ASCII, so that nothing of them needs `repair`.
+    ascii = False
 
     def __init__(self, max_line: int, *, truncate: bool = False) -> None:
         self._max_line = max_line
@@ -96,6 +104,8 @@ class LineFramer(Framer):
         self._size = 0
         self._skipped: int | None = None  # the length so far of an overlong line that has no end yet
         self._last = b""  # its last byte so far
+        self._ascii_rest = True  # the parts are known to be ASCII
+        self._long = False  # lines were long the last time
 
     @property
     def rest(self) -> bytes:
@@ -104,6 +114,8 @@ class LineFramer(Framer):
 
     def feed(self, chunk: bytes) -> list[Row]:
         out: list[Row] = []
+        ascii = chunk.isascii()
+        self.ascii = ascii and self._ascii_rest and self._skipped is None
         if self._skipped is not None:
             end = chunk.find(self._delimiter)
             self._last = (self._last + chunk[: end if end >= 0 else None])[-1:]
@@ -114,11 +126,11 @@ class LineFramer(Framer):
             chunk = chunk[end + 1 :]
         end = chunk.rfind(self._delimiter)
         if end >= 0:
-            block = b"".join([*self._parts, chunk[:end]]) if self._parts else chunk[:end]
-            out += self._split(block)
+            out += self._split_long(chunk, end) if self._long else self._split(self._joined(chunk[:end]))
             chunk = chunk[end + 1 :]
-            self._parts, self._size = [], 0
+            self._parts, self._size, self._ascii_rest = [], 0, True
         if chunk:
+            self._ascii_rest = ascii and self._ascii_rest
             self._parts.append(chunk)
             self._size += len(chunk)
             if len(self._parts) > 1024:  # a child that writes byte by byte
@@ -129,12 +141,13 @@ class LineFramer(Framer):
         return out
 
     def end(self) -> list[Row]:
+        self.ascii = False
         if self._skipped is not None:
             return [self._end_overlong(self._skipped)]
         if not self._parts:
             return []
         block = b"".join(self._parts)
-        self._parts, self._size = [], 0
+        self._parts, self._size, self._ascii_rest = [], 0, True
         return self._split(block)
 
     def _end_overlong(self, length: int) -> Row:
@@ -142,14 +155,33 @@ class LineFramer(Framer):
         if self._newline and self._last == b"\r":
             length -= 1
             head = head[:length]
-        self._parts, self._size, self._skipped = [], 0, None
+        self._parts, self._size, self._skipped, self._ascii_rest = [], 0, None, True
         return self._overlong(length, head)
+
+    def _joined(self, head: bytes) -> bytes:
+        """Give what waits for its end and `head` behind it."""
+        return b"".join([*self._parts, head]) if self._parts else head
 
     def _split(self, block: bytes) -> list[Row]:
         lines = block.split(self._delimiter)
+        self._long = self._newline and len(block) > _LONG * len(lines)
         if self._newline and b"\r" in block:
             lines = [line[:-1] if line.endswith(b"\r") else line for line in lines]
         return [lines] if len(block) <= self._max_line else self._fitted(lines)
+
+    def _split_long(self, chunk: bytes, end: int) -> list[Row]:
+        """Split a chunk whose last newline is at `end`, what waits before it. Does what `_split` does, without a copy of
+        the chunk, and faster where lines are long.
+        """
+        stream = BytesIO(chunk)  # it shares the bytes
+        lines = [self._joined(stream.readline()[:-1])]
+        lines += map(_without_end, stream)
+        if end + 1 < len(chunk):
+            lines.pop()  # what has no end yet
+        self._long = self._size + end > _LONG * len(lines)
+        if lines[0].endswith(b"\r") or b"\r" in chunk:
+            lines = [line[:-1] if line.endswith(b"\r") else line for line in lines]
+        return [lines] if self._size + end <= self._max_line else self._fitted(lines)
 
 
 class LengthFramer(Framer):

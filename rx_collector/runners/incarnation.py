@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import math
 import os
 import select
@@ -14,8 +13,9 @@ from collections import deque
 from loguru import logger
 
 from rx_collector.errors import ProcessError
+from rx_collector.pipes import LARGEST, share, widen
 from rx_collector.runners.child import Child
-from rx_collector.runners.framing import Row, Transcoder, framer
+from rx_collector.runners.framing import Framer, Row, Transcoder, framer
 from rx_collector.runners.loss import LossFinder
 from rx_collector.runners.outlet import Outlet
 from rx_collector.runners.spec import RunnerSpec
@@ -25,7 +25,6 @@ from rx_collector.waker import LONGEST_WAIT, Waker
 
 __all__ = ["Incarnation"]
 
-_PIPE_SIZE = 1 << 20
 _READ_SIZE = 1 << 18
 _MOST_STDERR_WAITING = 10_000
 
@@ -116,43 +115,51 @@ class Incarnation:
     def _read(self, poll: select.poll) -> None:
         child, outlet, spec = self.child, self._outlet, self._spec
         descriptor = child.stdout
-        try:
-            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
-        except OSError:
-            pass  # a pty has no size, and a user's pipes may be limited; it is a matter of speed only
+        pipe_size = widen(descriptor, share(len(supervisor.children())))
+        widens = 0 < pipe_size < LARGEST  # once it has been full
         os.set_blocking(descriptor, False)
         frames = framer(spec.framing, spec.max_line, truncate=spec.overlong == "truncate")
         transcoder = Transcoder(spec.encoding) if spec.encoding != "utf-8" else None
         number = 0
-        left = _PIPE_SIZE  # that is still read when it is abandoned: who holds the pipe may write for ever
+        left = LARGEST  # that is still read when it is abandoned: who holds the pipe may write for ever
         self._last = time.monotonic()
+        drained = False  # there was no more than the last read gave, so poll(2) is asked before the next one
         while not outlet.closed:
-            try:
-                chunk = os.read(descriptor, _READ_SIZE) if left > 0 else None
-            except BlockingIOError:
-                chunk = None
-            except OSError:
-                chunk = b""  # a pty whose other side is closed
+            abandoned = child.abandoned
+            chunk: bytes | None = None
+            if left > 0 and (abandoned or not drained):
+                try:
+                    chunk = os.read(descriptor, _READ_SIZE)
+                except BlockingIOError:
+                    pass
+                except OSError:
+                    chunk = b""  # a pty whose other side is closed
             if chunk is None:
-                if child.abandoned:
+                drained = False
+                if abandoned:
                     child.missed = child.missed or "left its output open in the hands of a process outside its group"
                     logger.warning("{} {}; it is read no longer", self._name, child.missed)
                     break
                 flush_due = self._wait(poll, frames.flush_after)
-                self._send_notes()
+                if self._has_notes:
+                    self._send_notes()
                 if flush_due:
-                    number = self._send(frames.flush(), number, frames.multiline)
+                    number = self._send(frames.flush(), number, frames)
                     self._last = time.monotonic()  # the time that others took is not the child's
                 continue
             if not chunk:
                 break
+            drained = pipe_size > 0 and len(chunk) < _READ_SIZE
+            if widens and 2 * len(chunk) >= pipe_size:  # a page that is not filled counts as full
+                widens = False
+                widen(descriptor, LARGEST)
             with outlet.lock:
                 outlet.counts.bytes += len(chunk)
             if transcoder is not None:
                 chunk = transcoder.feed(chunk)
             if chunk:
-                number = self._send(frames.feed(chunk), number, frames.multiline)
-            if child.abandoned:
+                number = self._send(frames.feed(chunk), number, frames)
+            if abandoned:
                 left -= len(chunk)
             # A child that never pauses has its deadlines, too, and so have the notes of the supervisor's thread.
             self._last = time.monotonic()
@@ -160,7 +167,7 @@ class Incarnation:
             if self._has_notes:
                 self._send_notes()
         rest = transcoder.feed(b"", final=True) if transcoder is not None else b""
-        number = self._send([*(frames.feed(rest) if rest else []), *frames.end()], number, frames.multiline)
+        number = self._send([*(frames.feed(rest) if rest else []), *frames.end()], number, frames)
         if transcoder is not None and transcoder.replaced:
             with outlet.lock:
                 outlet.counts.invalid_utf8 += transcoder.replaced
@@ -170,8 +177,10 @@ class Incarnation:
         flush_at = math.inf if flush_after is None else self._last + flush_after
         due = min(flush_at, *self._dues())
         wait = None if due == math.inf else min(max(0.0, due - time.monotonic()), LONGEST_WAIT) * 1000 + 1
-        if poll.poll(wait):
-            self._waker.clear()
+        if ready := poll.poll(wait):
+            waker = self._waker.fileno()
+            if any(descriptor == waker for descriptor, _ in ready):
+                self._waker.clear()
             return False
         now = time.monotonic()
         self._stop_when_due(now)
@@ -203,7 +212,7 @@ class Incarnation:
         self._asked = True  # the supervisor may take a moment to note it
         child.stop(reason)
 
-    def _send(self, rows: list[Row], number: int, multiline: bool) -> int:
+    def _send(self, rows: list[Row], number: int, frames: Framer) -> int:
         """Send rows of lines, the first of them numbered `number` + 1. Gives the number of the last."""
         if not rows:
             return number
@@ -213,8 +222,15 @@ class Incarnation:
         lost = 0
         if self._loss.watches_stdout:
             lost = sum(self._loss.in_lines(row) for row in rows if isinstance(row, list))
-        skip = self._spec.skip_lines
-        number = self._outlet.rows(rows, number, self.number, child.pid, skip=skip, multiline=multiline)
+        number = self._outlet.rows(
+            rows,
+            number,
+            self.number,
+            child.pid,
+            skip=self._spec.skip_lines,
+            multiline=frames.multiline,
+            ascii=frames.ascii,
+        )
         if lost:
             self._lose(lost)
         return number

@@ -69,10 +69,20 @@ class Outlet:
     def _origin(self, incarnation: int, pid: int | None, kind: str = "line") -> Origin:
         return Origin(self._context.run, self._name, incarnation, pid, self._now(), kind)
 
-    def rows(self, rows: list[Row], number: int, incarnation: int, pid: int, *, skip: int, multiline: bool) -> int:
+    def rows(
+        self,
+        rows: list[Row],
+        number: int,
+        incarnation: int,
+        pid: int,
+        *,
+        skip: int,
+        multiline: bool,
+        ascii: bool = False,
+    ) -> int:
         """Send rows of lines, the first of them numbered `number` + 1, without the first `skip` of an incarnation.
 
-        Gives the number of the last line.
+        Gives the number of the last line. `ascii` says that they are known to be that, and so valid.
         """
         if self._tap is not None and rows:
             self._tap.lines(rows, number + 1, incarnation, pid)
@@ -93,12 +103,12 @@ class Outlet:
                 number += 1
                 self._refuse(row, origin, number)
             else:
-                self._send(row, number + 1, origin, multiline)
+                self._send(row, number + 1, origin, multiline, ascii)
                 number += len(row)
         return number
 
-    def _send(self, row: list[bytes], first: int, origin: Origin, multiline: bool) -> None:
-        lines, repaired = repair(row, first)
+    def _send(self, row: list[bytes], first: int, origin: Origin, multiline: bool, ascii: bool) -> None:
+        lines, repaired = (row, None) if ascii else repair(row, first)
         closed = self.closed
         with self.lock:
             counts = self.counts

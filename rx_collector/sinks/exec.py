@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import select
 import signal
@@ -26,15 +25,15 @@ from rx_collector.config.options import (
 from rx_collector.errors import OutputError
 from rx_collector.event import Event
 from rx_collector.guardian import Guardian
+from rx_collector.pipes import LARGEST, widen
 from rx_collector.sinks.base import Sink, Writer, sink
 from rx_collector.sinks.descriptor import CancellableWriter, Cancelled, TimedOut
-from rx_collector.sinks.format import FORMATS, encoder, flatten
+from rx_collector.sinks.format import FORMATS, encoder, flatten, joined
 from rx_collector.units import format_duration
 from rx_collector.waker import Waker
 
 __all__ = ["Exec"]
 
-_PIPE_SIZE = 1 << 20
 _TERM_GRACE = 2.0
 
 
@@ -113,8 +112,7 @@ class _ExecWriter(Writer):
         descriptor = os.dup(self._process.stdin.fileno())
         self._process.stdin.close()
         self._process.stdin = None
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+        widen(descriptor, LARGEST)
         os.set_blocking(descriptor, False)
         self._out = CancellableWriter(descriptor, spec.timeout)
         if self._cancelled:
@@ -127,7 +125,7 @@ class _ExecWriter(Writer):
 
     def write(self, events: list[Event]) -> int:
         lines = list(map(self._encode, flatten(events)))
-        data = b"\n".join(lines) + b"\n"
+        data = joined(lines)
         try:
             self._out.write(data)
         except (OSError, Cancelled, TimedOut) as error:

@@ -7,7 +7,8 @@ import re
 import stat
 import threading
 import time
-from typing import Any, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, cast
 from weakref import WeakValueDictionary
 
 from loguru import logger
@@ -30,12 +31,16 @@ from rx_collector.errors import OutputError
 from rx_collector.event import Event
 from rx_collector.sinks.base import Sink, Writer, sink
 from rx_collector.sinks.descriptor import CancellableWriter, Cancelled, TimedOut
-from rx_collector.sinks.format import FORMATS, encoder, flatten
+from rx_collector.sinks.format import FORMATS, encoder, flatten, joined
 from rx_collector.units import format_duration
 
 __all__ = ["File", "Rotate"]
 
 _BUFFER = 1 << 20
+# Bytes of a line from which on the kernel gathers lines faster than we join them, and without a second copy.
+_LONG = 4096
+_MOST_GATHERED = 512  # lines in one writev(2), each with its end: the kernel takes 1,024 pieces
+_MOST_JOINED = 1024  # lines in one write(2): what is joined stays in the processor's cache
 
 
 class _Mode(Kind):
@@ -217,18 +222,26 @@ class _FileWriter(Writer):
                 self._size += 1
 
     def write(self, events: list[Event]) -> int:
-        flat = flatten(events)
-        encode = self._encode
-        lines = [event.encoded or encode(event) for event in flat] if self._plain else [encode(event) for event in flat]
+        lines = self._lines(events)
         if not self._spec.flush and self._spec.rotate is None:
-            data = b"\n".join(lines) + b"\n"
-            return len(events) if self._write_all(data) else self._fall_back(events, lines, data)
+            self._write(lines, lambda: _arrivals(events), 0)
+            return len(events)
         self._buffer += lines
         self._arrivals += _arrivals(events)
         self._buffered += sum(map(len, lines)) + len(lines)
         if self._spec.flush and self._buffered < _BUFFER:
             return 0
         return self.flush()
+
+    def _lines(self, events: list[Event]) -> list[bytes]:
+        """Give the lines of events, without their ends."""
+        encode = self._encode
+        if not self._plain:
+            return [encode(event) for event in flatten(events)]
+        lines = [event.encoded for event in events]
+        if all(lines):  # then none of them is a buffer either
+            return cast("list[bytes]", lines)
+        return [event.encoded or encode(event) for event in flatten(events)]
 
     def flush(self) -> int:
         arrived = 0
@@ -243,9 +256,7 @@ class _FileWriter(Writer):
                 continue
             lines, arrivals = self._buffer[:count], self._arrivals[:count]
             del self._buffer[:count], self._arrivals[:count]
-            data = b"\n".join(lines) + b"\n"
-            if not self._write_all(data):
-                self._raise(data, arrivals, arrived)
+            self._write(lines, lambda arrivals=arrivals: arrivals, arrived)  # type: ignore[misc]
             arrived += sum(arrivals)
         self._buffered = 0
         return arrived
@@ -284,12 +295,33 @@ class _FileWriter(Writer):
             raise OutputError(f"cannot rotate {path}: {_why(error)}") from None
         self._open()
 
-    def _write_all(self, data: bytes) -> bool:
-        """Write all of it. False when it failed; then `_written` is what arrived and `_error` why."""
-        view = memoryview(data)
-        self._written = 0
-        if self._out is not None:
-            return self._write_special(self._out, data)
+    def _write(self, lines: list[bytes], arrivals: Callable[[], list[int]], before: int) -> None:
+        """Write lines, of which `arrivals` tells how many events have arrived with each, after `before` others.
+
+        Raises OutputError with the number of events that are in the file.
+        """
+        gathers = self._out is None and len(lines[0]) >= _LONG
+        most = _MOST_GATHERED if gathers else _MOST_JOINED
+        if self._out is not None or len(lines) <= most:
+            self._write_group(lines, gathers, arrivals, 0, before)
+            return
+        for start in range(0, len(lines), most):
+            self._write_group(lines[start : start + most], gathers, arrivals, start, before)
+
+    def _write_group(
+        self, lines: list[bytes], gathers: bool, arrivals: Callable[[], list[int]], start: int, before: int
+    ) -> None:
+        """Write the lines from number `start` on that go into one call."""
+        if self._write_special(self._out, lines) if self._out is not None else self._write_regular(lines, gathers):
+            return
+        arrived = arrivals()
+        count = start + joined(lines).count(b"\n", 0, self._written)
+        self._forget()
+        raise OutputError(f"cannot write {self._spec.path}: {self._error}", delivered=before + sum(arrived[:count]))
+
+    def _write_regular(self, lines: list[bytes], gathers: bool) -> bool:
+        """Write all of them. False when it failed: then `_written` bytes arrived, and `_error` says why no more."""
+        self._written = size = 0
         try:
             if os.fstat(self._descriptor).st_nlink == 0:
                 # Whoever removed it did not ask us to write where nobody will ever read.
@@ -298,17 +330,24 @@ class _FileWriter(Writer):
                 self._open()
             with self._turn.lock:
                 try:
-                    while self._written < len(data):
-                        self._written += os.write(self._descriptor, view[self._written :])
+                    if gathers:
+                        size = sum(map(len, lines)) + len(lines)
+                        self._written = os.writev(self._descriptor, [part for line in lines for part in (line, b"\n")])
+                    if not gathers or self._written < size:
+                        data = joined(lines)
+                        size = len(data)
+                        view = memoryview(data)
+                        while self._written < size:
+                            self._written += os.write(self._descriptor, view[self._written :])
                     if self._spec.fsync == "batch":
-                        self._synchronise(len(data))
+                        self._synchronise(size)
                 except OSError:
-                    self._take_back(data)
+                    self._take_back(joined(lines))
                     raise
         except OSError as error:
             self._error = _why(error)
             return False
-        self._size += len(data)
+        self._size += size
         return True
 
     def _take_back(self, data: bytes) -> None:
@@ -329,9 +368,9 @@ class _FileWriter(Writer):
             self._written = 0
             raise
 
-    def _write_special(self, out: CancellableWriter, data: bytes) -> bool:
+    def _write_special(self, out: CancellableWriter, lines: list[bytes]) -> bool:
         try:
-            out.write(data)
+            out.write(joined(lines))
         except OSError as error:
             self._error = _why(error)
         except Cancelled:
@@ -343,17 +382,6 @@ class _FileWriter(Writer):
         finally:
             self._written = out.written
         return False
-
-    def _fall_back(self, events: list[Event], lines: list[bytes], data: bytes) -> int:
-        self._raise(data, _arrivals(events), 0)
-        return 0
-
-    def _raise(self, data: bytes, arrivals: list[int], before: int) -> None:
-        """Forget the rest, and say how many events are in the file."""
-        self._forget()
-        whole = data.rfind(b"\n", 0, self._written) + 1
-        delivered = before + sum(arrivals[: data.count(b"\n", 0, whole)])
-        raise OutputError(f"cannot write {self._spec.path}: {self._error}", delivered=delivered)
 
     def close(self) -> int:
         if self._descriptor < 0:

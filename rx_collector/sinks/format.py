@@ -8,7 +8,7 @@ from typing import Any, Final
 from rx_collector.config.options import Choice
 from rx_collector.event import Event, encode_json
 
-__all__ = ["FORMATS", "Encoder", "encoder", "flatten", "payload"]
+__all__ = ["FORMATS", "Encoder", "encoder", "flatten", "joined", "payload"]
 
 #: The names of the formats; ndjson is the payload as one line of JSON.
 FORMATS: Final = Choice("ndjson", "cloudevents", "text")
@@ -28,6 +28,18 @@ def flatten(events: list[Event]) -> list[Event]:
         else:
             flat.append(event)
     return flat
+
+
+def joined(lines: list[bytes]) -> bytes:
+    r"""Give lines with their ends. The list is used for that, and is as it was before.
+
+    >>> joined([b"one", b"two"])
+    b'one\ntwo\n'
+    """
+    lines.append(b"")  # one copy, not two: they may be large
+    data = b"\n".join(lines)
+    lines.pop()
+    return data
 
 
 def _json(value: Any) -> bytes:

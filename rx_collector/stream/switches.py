@@ -5,6 +5,7 @@
     projection   decoding the fields that filters read ahead of the rest of a line
     edits        editing lines of JSON without decoding them
     absorbing    windows that take events in within the loop before them
+    splitting    looking for the ends of long lines without looking at each byte
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Final
 
 __all__ = ["SWITCHES", "is_on"]
 
-SWITCHES: Final = ("absorbing", "edits", "projection")
+SWITCHES: Final = ("absorbing", "edits", "projection", "splitting")
 _off: Final = frozenset(os.environ.get("RX_COLLECTOR_WITHOUT", "").replace(",", " ").split())
 
 

@@ -247,6 +247,19 @@ def test_three_of_a_billion(tmp_path: Path) -> None:
         assert not [pid for pid in Path("/proc").iterdir() if pid.name.isdigit() and in_session(pid, process.pid)]
 
 
+def test_only_the_command_shortens_the_turns_of_threads(tmp_path: Path) -> None:
+    (tmp_path / "turns.py").write_text(
+        "import sys\nfrom rx_collector import operators as op\ntold = op.map(lambda e: {'turn': sys.getswitchinterval()})\n"
+    )
+    (tmp_path / "x.yaml").write_text(GOOD.replace("- filter: int(message) > 2", "- python: turns:told"))
+    library = "import rx_collector as rx; rx.load('x.yaml').run()"
+    for arguments, turn in ((["-m", "rx_collector", "run", "x.yaml"], 0.0002), (["-c", library], 0.005)):
+        (tmp_path / "out.ndjson").unlink(missing_ok=True)
+        subprocess.run([sys.executable, *arguments], cwd=tmp_path, check=True, capture_output=True, timeout=20)
+        lines = (tmp_path / "out.ndjson").read_text().splitlines()
+        assert [json.loads(line)["turn"] for line in lines] == pytest.approx([turn] * 5)
+
+
 def in_session(directory: Path, leader: int) -> bool:
     """Tell whether a process was started by this one, or by what it started."""
     try:

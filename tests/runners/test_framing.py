@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rx_collector.runners import framing
 from rx_collector.runners.framing import Framer, Refused, Row, Transcoder, framer, repair
 from rx_collector.runners.spec import FramingSpec
 
@@ -68,6 +69,57 @@ def test_lines(by: str, data: bytes, places: list[int], most: int, truncate: boo
     delimiter = b"\n" if by == "newline" else b"\0"
     wanted = [fitting(line, most, truncate) for line in split_lines(data, delimiter)]
     assert framed(framer(FramingSpec(by), most, truncate=truncate), cut(data, places)) == wanted
+
+
+@property_test
+@given(data=texts, places=places, most=st.integers(4, 20), truncate=st.booleans())
+def test_lines_that_count_as_long(data: bytes, places: list[int], most: int, truncate: bool) -> None:
+    wanted = [fitting(line, most, truncate) for line in split_lines(data, b"\n")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(framing, "_LONG", -1)
+        assert framed(framer(FramingSpec("newline"), most, truncate=truncate), cut(data, places)) == wanted
+
+
+def test_which_lines_count_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(framing, "_LONG", 80)
+    taken: list[str] = []
+    for name in ("_split", "_split_long"):
+        real = getattr(framing.LineFramer, name)
+
+        def noted(self: framing.LineFramer, *arguments: Any, name: str = name, real: Any = real) -> list[Row]:
+            taken.append(name)
+            return real(self, *arguments)  # type: ignore[no-any-return]
+
+        monkeypatch.setattr(framing.LineFramer, name, noted)
+    frames = framer(FramingSpec("newline"), 1000, truncate=False)
+    for line in (b"x" * 200, b"y" * 200, b"short", b"short", b"z" * 200):
+        assert flat(frames.feed(line + b"\n")) == [line]
+    assert taken == ["_split", "_split_long", "_split_long", "_split", "_split"]
+
+
+@property_test
+@given(data=st.text(alphabet="abcd\r\n\né", max_size=60).map(str.encode), places=places, most=st.integers(4, 20))
+@pytest.mark.parametrize("long", [-1, 80])
+def test_what_is_said_to_be_ascii_is(long: int, data: bytes, places: list[int], most: int) -> None:
+    frames = framer(FramingSpec("newline"), most, truncate=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(framing, "_LONG", long)
+        for chunk in cut(data, places):
+            lines = flat(frames.feed(chunk))
+            if frames.ascii:
+                assert all(isinstance(line, bytes) and line.isascii() for line in lines)
+            elif data.isascii() and most > len(data):
+                assert not lines
+        assert all(isinstance(line, bytes) and line.isascii() for line in flat(frames.end())) or not frames.ascii
+
+
+def test_a_character_in_two_chunks_is_not_ascii() -> None:
+    frames = framer(FramingSpec("newline"), 100, truncate=False)
+    said = []
+    for chunk in (b"a\nb", b"c\n\xff", b"d\ne", b"f\n"):
+        frames.feed(chunk)
+        said.append(frames.ascii)
+    assert said == [True, False, False, True]
 
 
 @property_test

@@ -7,6 +7,7 @@ import shutil
 import stat
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -120,6 +121,78 @@ def test_fsync_that_fails_before_a_rotation_says_how_much_arrived(
     result = run(op.to(sink, retry={"limit": 1, "backoff": "1ms"}), events=[3, 4, 5])
     assert result.error is None
     assert texts(tmp_path) == {"o": "5\n", "o.1": "3\n4\n", "o.2": "1\n2\n"}
+
+
+# How it is written
+
+
+@pytest.mark.parametrize("fill", [1, 5000], ids=["short", "long"])
+@pytest.mark.parametrize("count", [1, 3, 512, 513, 1024, 1025, 2100])
+def test_batches_of_any_size(tmp_path: Path, count: int, fill: int) -> None:
+    batch = [event(f"{n}{'x' * fill}") for n in range(count)]
+    path = tmp_path / "o"
+    assert deliver(sinks.file(str(path)), batch, batch[:1]) == count + 1
+    assert path.read_text().splitlines() == [one.json().decode() for one in [*batch, batch[0]]]
+
+
+@pytest.mark.parametrize("taken", [1, 4999, 5003, 5004, 7000])
+def test_long_lines_that_the_kernel_takes_only_a_part_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: int
+) -> None:
+    calls: list[int] = []
+
+    def writev(descriptor: int, parts: list[bytes]) -> int:
+        calls.append(len(parts))
+        return os.write(descriptor, b"".join(parts)[:taken])
+
+    monkeypatch.setattr(os, "writev", writev)
+    batch = [event(f"{n}{'x' * 5000}") for n in range(3)]
+    path = tmp_path / "o"
+    assert deliver(sinks.file(str(path)), batch) == 3
+    assert calls == [6]
+    assert path.read_text().splitlines() == [one.json().decode() for one in batch]
+
+
+@pytest.mark.parametrize("fill", [1, 5000], ids=["short", "long"])
+def test_a_batch_of_which_a_later_part_fails_says_how_much_arrived(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fill: int
+) -> None:
+    real, calls = os.fsync, 0
+
+    def fsync(descriptor: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise OSError(5, "EIO")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    batch = [event(f"{n}{'x' * fill}") for n in range(3000)]
+    path = tmp_path / "o"
+    writer = sinks.file(str(path), fsync="batch").open()
+    with pytest.raises(rx.OutputError, match="input/output error") as caught:
+        writer.write(batch)
+    arrived = caught.value.delivered
+    assert 0 < arrived < 3000
+    assert path.read_text().splitlines() == [one.json().decode() for one in batch[:arrived]]
+    writer.recover()
+    assert writer.write(batch[arrived:]) == 3000 - arrived
+    writer.close()
+    assert path.read_text().splitlines() == [one.json().decode() for one in batch]
+
+
+def test_a_batch_of_large_lines_needs_no_second_copy(tmp_path: Path) -> None:
+    batch = [event("x" * 1_000_000) for _ in range(40)]
+    for one in batch:
+        one.encoded = one.json()
+    writer = sinks.file(str(tmp_path / "o")).open()
+    tracemalloc.start()
+    try:
+        assert writer.write(batch) == 40
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+    writer.close()
 
 
 # What it creates
@@ -316,22 +389,21 @@ def test_who_opens_a_file_does_not_see_half_of_what_another_sink_writes(tmp_path
     """Else it would take that for a line torn by a crash, and end it."""
     path = tmp_path / "out"
     writer = sinks.file(str(path)).open()
-    large = event({"text": "x" * 1_000_000})
+    large = event({"text": "x" * 300_000})
     large.encoded = large.json()  # so that nearly all of the time is spent in writing
-    over = threading.Event()
+    opened = written = 0
 
     def write() -> None:
-        for _ in range(300):
+        nonlocal written
+        while written < 100 or (opened < 30 and written < 2_000):
             writer.write([large])
-        over.set()
+            written += 1
 
     thread = threading.Thread(target=write)
     thread.start()
-    opened = 0
-    while not over.is_set():
+    while thread.is_alive():
         sinks.file(str(path)).open().close()
         opened += 1
     thread.join()
     writer.close()
-    assert opened > 100
-    assert path.stat().st_size == 300 * (len(large.encoded) + 1)
+    assert path.stat().st_size == written * (len(large.encoded) + 1)

@@ -134,12 +134,13 @@ def test_events_within_a_payload_are_written_as_their_payloads(capfd: pytest.Cap
     assert json.loads(capfd.readouterr().out)["data"] == {"1": {"message": "a line"}, "bad": "?"}
 
 
-def test_a_full_disk_leaves_whole_lines_and_says_how_many(tmp_path: Path, small_disk: Path) -> None:
+@pytest.mark.parametrize(("count", "fill"), [(50, 100), (2500, 100), (60, 5000), (600, 5000)])
+def test_a_full_disk_leaves_whole_lines_and_says_how_many(small_disk: Path, count: int, fill: int) -> None:
     writer = sinks.file(str(small_disk / "o")).open()
     delivered = 0
     with pytest.raises(rx.OutputError, match="no space left on device") as caught:
         while True:
-            delivered += writer.write([event({"n": n, "fill": "x" * 100}) for n in range(50)])
+            delivered += writer.write([event({"n": n, "fill": "x" * fill}) for n in range(count)])
     writer.close()
     lines = (small_disk / "o").read_bytes()
     assert lines.endswith(b"}\n")
