@@ -95,7 +95,7 @@ def test_the_readme_is_rewritten_between_its_markers(found: dict[str, Any], tmp_
     page.write_text(f"before\n{readme.BEGIN}\nold\n{readme.END}\nbehind\n")
     readme.update(found, page, picture)
     text = page.read_text()
-    assert text.startswith("before\n") and text.endswith("\nbehind\n") and "old" not in text
+    assert text.startswith("before\n") and text.endswith("\nbehind\n") and "\nold\n" not in text
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert sum("reached" in row for row in rows) >= 10
     assert len({row.count("|") for row in rows if "reached" in row or "at most" in row}) == 1
