@@ -439,3 +439,18 @@ def test_what_stands_at_an_edge() -> None:
     assert Edge("a", "b", "", 0).text == "0"
     assert Edge("a", "b", "lifecycle").text == "lifecycle"
     assert Edge("a", "b").text == ""
+
+
+def test_the_report_of_a_reloaded_run_is_refused_in_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text(BESIDE)
+    project = rx.load(file)
+    report = project.run()
+    pipeline = report.pipelines["all"]
+    again = msgspec.structs.replace(pipeline.nodes[0], node=f"generation 2, {pipeline.nodes[0].node}")
+    pipelines = {**report.pipelines, "all": msgspec.structs.replace(pipeline, nodes=[*pipeline.nodes, again])}
+    with pytest.raises(ConfigError) as caught:
+        graph_of(project, msgspec.structs.replace(report, pipelines=pipelines))
+    assert [str(mistake) for mistake in caught.value.mistakes] == [
+        "pipelines.all: it was changed while it ran (a reload), so the report has more than the file describes"
+    ]
