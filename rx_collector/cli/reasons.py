@@ -199,7 +199,7 @@ def _why_not_spliced(following: Sequence[Step], reads: Iterable[str], *, to_byte
         for earlier, before in zip(following[: count - 1], stages, strict=False):
             if not stands([before, stage]):
                 return f"{step.label} {_together(stage, before, earlier.label)}"
-        return f"with {step.label} so many fields are cut out of a line that decoding it is quicker"
+        return f"with {step.label} so much of a line is changed that decoding it is quicker"
     return ""
 
 
@@ -213,7 +213,7 @@ def _alone(stage: Stage) -> str:
     if itself := new & (stage.edits_read() or frozenset()):
         return f"sets {min(itself)}, which it reads itself"
     if len(edits) > 1 and all(edit.kind in ("drop", "rename") for edit in edits):
-        return "takes so many fields out of a line that decoding it is quicker"
+        return "changes so much of a line that decoding it is quicker"
     return "changes names that cannot be found in a line for sure"
 
 
@@ -230,4 +230,4 @@ def _together(stage: Stage, before: Stage, earlier: str) -> str:
         return f"needs a field that {earlier} does not keep, or sets one that it keeps"
     if both := _names(edits) & (_needed(before) or frozenset()):
         return f"changes {min(both)}, which {earlier} reads: whether a line has it has to be known"
-    return f"and {earlier} take so many fields out of a line that decoding it is quicker"
+    return f"and {earlier} change so much of a line that decoding it is quicker"

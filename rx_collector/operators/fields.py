@@ -55,7 +55,10 @@ class Set(_Editing):
     fields: Mapping[str, Evaluation] = option(MappingOf(LITERAL_EXPRESSION, least=1), "The fields and their values.")
 
     def edits(self) -> Sequence[Edit] | None:
-        return [Edit("set", name) for name in self.fields]
+        return [
+            Edit("set", name, variable="" if isinstance(value, Expression) and value.constant else "value")
+            for name, value in self.fields.items()
+        ]
 
     def edits_read(self) -> frozenset[str] | None:
         return fields_read(*self.fields.values())

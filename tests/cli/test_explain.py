@@ -57,7 +57,7 @@ def explain(tmp_path: Path, *options: str) -> Result:
         ),
         (["set: {pid: pid + 1}"], "not edited on the bytes: operators[1] set sets pid, which it reads itself"),
         (["filter: uid == 0", "set: {uid: 1}"], "set changes uid, which operators[1] filter reads"),
-        (["drop: [a, b, c, d, e, f]"], "drop takes so many fields out of a line that decoding it is quicker"),
+        (["drop: [a, b, c, d, e, f]"], "drop changes so much of a line that decoding it is quicker"),
         (["drop: ['\"']"], "drop changes names that cannot be found in a line for sure"),
         (["set: {a: 1}", "buffer: {count: 2}"], "not edited on the bytes: what follows the loop reads the fields"),
         (["buffer: {count: 2}"], "buffer (x.yaml:7): not fused: it keeps events between batches"),
