@@ -17,6 +17,7 @@ from rx_collector.runners.outlet import Outlet, Tap
 from rx_collector.runners.restart import GaveUp, RestartPolicy
 from rx_collector.runners.schedule import Schedule
 from rx_collector.runners.spec import RunnerSpec
+from rx_collector.runners.supervisor import supervisor
 from rx_collector.stream.flow import BatchObserver, Connection, Context
 from rx_collector.units import format_duration
 from rx_collector.waker import Waker
@@ -122,7 +123,10 @@ class Reader(Connection):
             self._waker.close()
             if self._feed is not None:
                 self._feed.end()
-        self._outlet.end(failure)
+        if (
+            not supervisor.at_exit
+        ):  # then an observer that raises, as one without `on_error` does, would find no interpreter
+            self._outlet.end(failure)
 
     def _drive(self) -> Exception | None:
         """Run incarnations until there is no next one. Gives the error that ends the stream, None when all is well."""

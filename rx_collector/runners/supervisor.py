@@ -58,6 +58,8 @@ class Supervisor:
 
     def _reset(self) -> None:
         self._idle = [True]
+        #: The interpreter ends: nobody is told any more what becomes of the children.
+        self.at_exit = False
         self._commands: deque[Callable[[], None]] = deque()
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
@@ -225,6 +227,7 @@ supervisor = Supervisor()
 
 @atexit.register
 def _at_exit() -> None:
+    supervisor.at_exit = True
     children = supervisor.children()
     if children:
         stops = [child.spec.stop for child in children]
