@@ -71,7 +71,8 @@ NOT_REFUSED = {
         include_a_directory include_a_pattern include_an_address include_circle include_itself include_missing
         include_missing_in_an_included_file include_name_taken_twice include_of_nothing
         include_pipeline_named_like_a_runner include_strange_keys include_wrong_file_by_two_ways
-        profile_unknown profile_where_there_is_none template_circle template_condition_as_a_parameter template_in_an_expression template_list_in_a_text
+        profile_unknown profile_where_there_is_none template_circle template_condition_as_a_parameter
+        template_in_an_expression template_list_in_a_text
         template_parameter_of_a_wrong_type template_that_grows template_unknown template_unknown_parameter
         template_unknown_reference template_where_there_is_none template_without_parameter template_wrong_in_its_place
         """,
