@@ -162,6 +162,14 @@ def test_what_is_no_recording_is_said_in_one_line(tmp_path: Path, name: str) -> 
     assert not (tmp_path / "out.ndjson").exists()
 
 
+def test_a_recording_does_not_come_through_a_pipe(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(GOOD)
+    argv = [sys.executable, "-m", "rx_collector", "replay", "/dev/stdin", "x.yaml"]
+    result = subprocess.run(argv, cwd=tmp_path, input=form.encode(HEADER), capture_output=True, timeout=60)
+    said = b"/dev/stdin: a recording is read twice, so not from a pipe; write it to a file\n"
+    assert (result.returncode, result.stderr) == (2, said)
+
+
 def test_mistakes_of_the_command_line_are_said_in_one_line(tmp_path: Path) -> None:
     recorded(tmp_path)
     (tmp_path / "directory").mkdir()
