@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
 import sys
 from collections.abc import Sequence
 
@@ -66,6 +69,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (click.exceptions.Abort, KeyboardInterrupt):
         click.echo("rx-collector: interrupted", err=True)
     except BrokenPipeError:
-        # Whoever read our output has gone, which is no mistake of anybody; keep the interpreter from flushing into it.
-        sys.stdout = None
+        sys.stdout = None  # whoever read our output has gone, which is no mistake of anybody
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise  # a bug
+        with contextlib.suppress(OSError):
+            click.echo(f"rx-collector: cannot write the output: {os.strerror(error.errno).lower()}", err=True)
+    _let_go_of_what_is_gone()
     sys.exit(code)
+
+
+def _let_go_of_what_is_gone() -> None:
+    """Keep the interpreter from flushing into a pipe or terminal that is gone: it would make the exit code 120."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            setattr(sys, name, None)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import io
 import os
 import pty
 import re
@@ -240,3 +242,26 @@ def test_no_progress_where_it_would_be_in_the_way(tmp_path: Path, option: str) -
         assert ("/s, in " in terminal.shown) is (option == "neither")
         assert ("balanced" in shown) is (option != "quiet")
         assert terminal.process.returncode == 0
+
+
+def test_a_stream_that_is_gone_at_the_end_does_not_change_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left in its buffer cannot be written, as to a terminal that was closed; Python alone would exit with 120."""
+    from rx_collector.cli import main
+
+    class Gone(io.StringIO):
+        def flush(self) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(sys, "stderr", Gone())
+    with pytest.raises(SystemExit) as caught:
+        main(["list"])
+    assert caught.value.code == 0
+    assert sys.stderr is None
+
+
+def test_a_full_disk_behind_the_output_is_one_line() -> None:
+    with open("/dev/full", "wb") as full:
+        ours = [sys.executable, "-m", "rx_collector"]
+        run = subprocess.run([*ours, "list"], stdout=full, stderr=subprocess.PIPE)
+        assert (run.returncode, run.stderr) == (1, b"rx-collector: cannot write the output: no space left on device\n")
+        assert subprocess.run([*ours, "validate", "nosuch.yaml"], stderr=full).returncode == 1
