@@ -51,16 +51,19 @@ def list_() -> int:
 @click.command()
 @click.argument("name")
 def describe(name: str) -> int:
-    """Explain NAME: an operator, format, strategy or sink, an option with options of its own, or runner, pipeline,
-    template, test, sink, retry, file, backpressure, expressions.
+    """Explain NAME: an operator, format, strategy or sink, an option with options of its own, a key of a file (include,
+    profiles …), or runner, pipeline, template, use, test, sink, retry, file, backpressure, expressions.
     """
     if name == "expressions":
         click.echo("\n".join(_expressions()))
         return 0
     found = [(sort, components[name]) for sort, components in _components().items() if name in components]
-    found += [(title, spec) for key, title, spec in _general() if key == name]
+    found += [(title, spec) for key, title, spec in _general() if key == ("template" if name == "use" else name)]
+    if not found and name in FileSpec.options():
+        click.echo("\n".join(_describe_key(name)))
+        return 0
     if not found:
-        known = {"expressions", *(key for key, _, _ in _general())}
+        known = {"expressions", "use", *FileSpec.options(), *(key for key, _, _ in _general())}
         known |= {key for components in _components().values() for key in components}
         raise ConfigError([Mistake(f"nothing is named {name!r}{did_you_mean(name, known)}")])
     click.echo("\n\n".join("\n".join(_describe(sort, name, component)) for sort, component in found))
@@ -115,6 +118,22 @@ def _describe(sort: str, name: str, component: Any) -> Iterator[str]:
         lines = component.example.splitlines()
         first, rest = ("- ", "  ") if sort in _TITLES else ("", "")
         yield from (f"    {first if index == 0 else rest}{line}" for index, line in enumerate(lines))
+
+
+def _describe_key(key: str) -> Iterator[str]:
+    """Describe a key of a file by what a file says of it, and by what it is made of."""
+    field = FileSpec.options()[key]
+    yield f"key of a file: {key}"
+    yield ""
+    yield field.metadata["doc"]
+    one = next((name for name, _, _ in _general() if f"{name}s" == key), None)
+    if one is not None:
+        yield f"'rx-collector describe {one}' tells of one of them."
+    example = field.metadata.get("example")
+    if example:
+        yield ""
+        yield "Example:"
+        yield f"    {key}: {example}"
 
 
 def _options(component: type[Spec], width: int, indent: str) -> Iterator[str]:

@@ -215,8 +215,8 @@ def _shows_on_terminal(project: Project) -> bool:
 def stop_on_signals(collector: Collector, load: Callable[[], Project | None] | None = None) -> Iterator[None]:
     """The first SIGINT or SIGTERM asks for a stop, the second for an end at once.
 
-    With `load` SIGHUP asks for a reload, and for a stop when the terminal has gone; where it is ignored, as under nohup, it
-    stays so.
+    SIGHUP asks for a stop when the terminal has gone, and else for a reload where there is `load`; where it is ignored, as
+    under nohup, it stays so.
     """
     seen: list[int] = []
     terminal = Terminal()
@@ -234,10 +234,12 @@ def stop_on_signals(collector: Collector, load: Callable[[], Project | None] | N
                 handle(number, frame)
         elif load is not None:
             collector.reload(load)
+        else:
+            logger.warning("SIGHUP: only 'rx-collector run' loads its files again; this goes on with what it has")
 
     wakeup = signal.set_wakeup_fd(collector.signals(), warn_on_full_buffer=False)
     old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    if load is not None and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         old[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
     try:
         yield

@@ -70,10 +70,10 @@ def print_sheet(report: Report) -> None:
     else:
         console.print(f"[red bold]not balanced[/] after {seconds}")
         for line in report.unbalanced:
-            console.print(f"  {line}", markup=False)
+            console.print(f"  {line}", markup=False, soft_wrap=True)
     for line in report.errors:
         console.print("[red bold]failed[/]: ", end="")
-        console.print(line, markup=False)
+        console.print(line, markup=False, soft_wrap=True)  # one line, however long, for who looks for it
 
 
 def _how(end: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from rx_collector.expressions.parse import Expression, parse_expression
 if TYPE_CHECKING:
     from rx_collector.event import Event
 
-__all__ = ["EXPRESSION", "KEYS", "LITERAL_EXPRESSION", "Evaluation", "fields_read"]
+__all__ = ["CONDITION", "EXPRESSION", "KEYS", "LITERAL_EXPRESSION", "Evaluation", "fields_read"]
 
 #: What stands in an operator's option: a checked expression, or a user's function of the event.
 Evaluation = Expression | Callable[["Event"], Any]
@@ -81,6 +81,19 @@ class _ExpressionKind(Kind):
         return {"type": ["string", "number", "boolean", "null"] if self.literals else ["string", "number", "boolean"]}
 
 
+class _ConditionKind(_ExpressionKind):
+    """The same for what is true or false. A text alone is always true, so it is a mistake: mostly it stands for a variable
+    or parameter that somebody takes for a part of the expression.
+    """
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        made = super().convert(value, scope)
+        if isinstance(made, Expression) and made.is_text:
+            hint = "what is put in for ${…} is a constant, never more of the expression"
+            return scope.wrong(f"a condition is wanted here, not a text, which is the same for every event; {hint}")
+        return made
+
+
 class _KeysKind(Kind):
     """The expressions that events are told apart by, with the names that their values have as fields."""
 
@@ -120,4 +133,5 @@ def _name_of(key: Any) -> str:
 
 KEYS = _KeysKind()
 EXPRESSION = _ExpressionKind(literals=False)
+CONDITION = _ConditionKind(literals=False)
 LITERAL_EXPRESSION = _ExpressionKind(literals=True)

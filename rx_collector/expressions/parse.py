@@ -75,6 +75,11 @@ class Expression:
         self._call: Callable[[Any], Any] | None = None
 
     @property
+    def is_text(self) -> bool:
+        """Whether it is nothing but a text, be it written or put in for a variable."""
+        return isinstance(self._tree, ast.Constant) and isinstance(self._tree.value, str)
+
+    @property
     def implied(self) -> str | None:
         """A text that one of the fields has to be for it to be true: ``EXEC`` for ``event == "EXEC" and pid > 1``.
 

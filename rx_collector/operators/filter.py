@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from rx_collector.config.options import described, option
 from rx_collector.expressions import Expression
-from rx_collector.expressions.option import EXPRESSION, Evaluation, fields_read
+from rx_collector.expressions.option import CONDITION, Evaluation, fields_read
 from rx_collector.stream.operator import Stage, operator
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Filter(Stage):
 
     shorthand: ClassVar[str | None] = "where"
 
-    where: Evaluation = option(EXPRESSION, "The condition.", example="uid != 0")
+    where: Evaluation = option(CONDITION, "The condition.", example="uid != 0")
 
     def needs(self) -> frozenset[str] | None:
         return fields_read(self.where)

@@ -11,7 +11,7 @@ from reactivex.abc import ObserverBase
 
 from rx_collector.config.options import INVALID, Kind, Scope, described, option
 from rx_collector.event import Event
-from rx_collector.expressions.option import EXPRESSION, Evaluation
+from rx_collector.expressions.option import CONDITION, Evaluation
 from rx_collector.ledger import Node
 from rx_collector.operators._state import reject
 from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context
@@ -40,7 +40,7 @@ class _BranchesKind(Kind):
                 at.wrong(f"{name!r} cannot name a branch; a name has letters, digits, _ and -", on_key=True)
                 made[str(name)] = INVALID
             elif name != _ELSE:
-                made[name] = EXPRESSION.convert(condition, at)
+                made[name] = CONDITION.convert(condition, at)
             elif condition is not None:
                 made[name] = at.wrong("'else' has no condition: it gets what no other branch has")
             else:
@@ -54,7 +54,7 @@ class _BranchesKind(Kind):
             "type": "object",
             "propertyNames": {"pattern": f"^{_NAME.pattern}$"},
             "properties": {_ELSE: {"type": "null"}},
-            "additionalProperties": EXPRESSION.schema(),
+            "additionalProperties": CONDITION.schema(),
             "minProperties": 1,
         }
 

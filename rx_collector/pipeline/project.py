@@ -384,9 +384,14 @@ def _check_sources(document: Document) -> list[Mistake]:
         if not isinstance(pipeline, Mapping):
             continue
         feeds[name] = []
+        named: set[str] = set()
         for source, at, form in _read_by(pipeline, path):
             if source in runners and source in pipelines:
                 continue  # which of the two is meant cannot be told, and is said already
+            if source in named and form.startswith("from"):
+                mistakes.append(document.mistake(at, f"{source!r} is named twice", example=_FROM))
+                continue
+            named.add(source)
             if source in lifecycles and source not in runners and source not in pipelines:
                 continue
             if source in branches and source not in runners and source not in pipelines:
@@ -401,8 +406,6 @@ def _check_sources(document: Document) -> list[Mistake]:
                 plain = meant if meant.replace("_", "a").replace(".", "a").isalnum() else json.dumps(meant)
                 problem = f"no runner or pipeline {source!r}{known}"
                 mistakes.append(document.mistake(at, problem, example=form.format(plain)))
-            elif source in feeds[name] and form.startswith("from"):
-                mistakes.append(document.mistake(at, f"{source!r} is named twice", example=_FROM))
             else:
                 feeds[name].append(source)
     mistakes += [
@@ -429,11 +432,14 @@ def _check_sources(document: Document) -> list[Mistake]:
                 )
             )
         cycle = _cycle(name, feeds)
-        if cycle and name == min(cycle):
-            way = " -> ".join([*cycle, cycle[0]])
-            mistakes.append(
-                document.mistake(("pipelines", name, "from"), f"it feeds itself: {way}", example=FileSpec.example)
+        if cycle and name == min(pipelines.keys() & cycle):
+            cycle.append(name)
+            at = next(
+                at
+                for source, at, _ in _read_by(pipeline, ("pipelines", name))
+                if (source.rpartition(".")[0] if source in branches else source) == cycle[1]
             )
+            mistakes.append(document.mistake(at, f"it feeds itself: {' -> '.join(cycle)}", example=FileSpec.example))
     return mistakes
 
 

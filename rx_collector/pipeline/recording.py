@@ -200,6 +200,8 @@ class Recording:
         self.path = os.fspath(path)
         try:
             with open(self.path, "rb") as file:
+                if not file.seekable():
+                    raise ConfigError(f"{self.path}: a recording is read twice, so not from a pipe; write it to a file")
                 self.header = self._header(file)
         except OSError as error:
             raise ConfigError(f"{self.path}: {os.strerror(error.errno or 0).lower()}") from None

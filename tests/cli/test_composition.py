@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from rx_collector.cli import cli
+from rx_collector.pipeline.spec import FileSpec
 from tests.cli.test_errors import command
 from tests.conftest import wait_until
 
@@ -219,3 +220,8 @@ def test_the_new_keys_are_described() -> None:
     for key in ("include", "templates", "profiles"):
         assert f"    {key}: " in described
     assert "templates:\n      no_system:" in ask("describe", "template").output
+    assert "use: no_system stands among the operators" in ask("describe", "use").output
+    for key in FileSpec.options():
+        assert ask("describe", key).output.startswith(f"key of a file: {key}\n"), key
+    assert "include: [common.yaml]" in ask("describe", "include").output
+    assert "'rx-collector describe test'" in ask("describe", "tests").output

@@ -97,6 +97,26 @@ def test_a_signal_ends_a_replay_with_what_was_played(tmp_path: Path) -> None:
     assert out.read_text() == '{"message":"3"}\n'
 
 
+def test_sighup_ends_neither_a_recording_nor_a_replay(tmp_path: Path) -> None:
+    """Neither is loaded again, so it is told and goes on; it used to die of it, without a balance sheet."""
+    (tmp_path / "x.yaml").write_text(ENDLESS.replace("echo $i;", "echo $i; sleep 0.01;"))
+    for arguments in (["record", "--to", "r.recording"], ["replay", "r.recording", "--speed", "0.01"]):
+        process = start(*arguments, "x.yaml", "--report", "r.json", cwd=tmp_path)
+        out = tmp_path / "out.ndjson"
+        wait_until(lambda out=out: out.exists() and out.stat().st_size > 0, "an event arrives", 60)  # type: ignore[misc]
+        process.send_signal(signal.SIGHUP)
+        assert process.stderr is not None
+        assert "SIGHUP: only 'rx-collector run' loads its files again" in process.stderr.readline()
+        size = out.stat().st_size
+        wait_until(lambda out=out, size=size: out.stat().st_size > size, "it goes on", 60)  # type: ignore[misc]
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=30)
+        assert process.returncode == 0, stderr
+        assert json.loads((tmp_path / "r.json").read_text())["balanced"]
+        out.unlink()
+    assert Recording(str(tmp_path / "r.recording")).cut_off is None
+
+
 HEADER = form.Header(1, "good", "run", "2026-01-01T00:00:00Z", 0, 0, 0, 0, ["numbers"])
 NO_RECORDING = "r.recording: not a recording; 'rx-collector record FILE --to r.recording' makes one\n"
 
@@ -140,6 +160,14 @@ def test_what_is_no_recording_is_said_in_one_line(tmp_path: Path, name: str) -> 
     result = command("replay", "r.recording", "x.yaml", cwd=tmp_path)
     assert (result.returncode, result.stdout, result.stderr) == (2, "", said)
     assert not (tmp_path / "out.ndjson").exists()
+
+
+def test_a_recording_does_not_come_through_a_pipe(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(GOOD)
+    argv = [sys.executable, "-m", "rx_collector", "replay", "/dev/stdin", "x.yaml"]
+    result = subprocess.run(argv, cwd=tmp_path, input=form.encode(HEADER), capture_output=True, timeout=60)
+    said = b"/dev/stdin: a recording is read twice, so not from a pipe; write it to a file\n"
+    assert (result.returncode, result.stderr) == (2, said)
 
 
 def test_mistakes_of_the_command_line_are_said_in_one_line(tmp_path: Path) -> None:

@@ -323,6 +323,14 @@ def test_the_sheet_says_all_that_happened(tmp_path: Path) -> None:
     ]
 
 
+def test_a_long_failure_is_one_line_of_the_sheet(tmp_path: Path) -> None:
+    program = "no-such-program-" * 12
+    (tmp_path / "x.yaml").write_text(GOOD.replace('[seq, "5"]', f"[{program}]"))
+    result = command("run", "x.yaml", cwd=tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == f"failed: numbers: command not found: '{program}'"
+
+
 def test_an_os_exit_of_nothing_is_left(tmp_path: Path) -> None:
     """At a normal end of the interpreter, children that nobody stopped are stopped."""
     script = (

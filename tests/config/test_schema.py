@@ -40,7 +40,7 @@ NOT_REFUSED = {
         expression_arguments expression_assignment expression_comprehension expression_import
         expression_in_a_folded_text expression_lambda expression_operator_of_another_language
         expression_private_attribute expression_several_in_set expression_syntax expression_unclosed
-        expression_unknown_function expression_unknown_method
+        expression_unknown_function expression_unknown_method filter_of_a_text filter_of_a_variable route_of_a_variable
         yaml_a_long_line yaml_wide_characters_before_the_place parse_regex_syntax parse_regex_without_group
         parse_time_zone python_missing_function python_missing_module redact_pattern_that_matches_nothing
         redact_wrong_pattern runner_encoding runner_framing_pattern runner_lost_without_count runner_ready_pattern
@@ -62,15 +62,17 @@ NOT_REFUSED = {
         sink_file_mode
         """,
     "what names in other parts of the file there are": """
-        sink_file_twice sink_stdin_of_a_runner_that_is_read sink_stdin_of_nobody source_cycle source_feeds_itself
-        source_twice source_unknown source_unknown_lifecycle test_count_of_a_runner test_dead_letter_that_is_not_there
-        test_same_name_twice test_unknown_pipeline test_unknown_runner top_pipeline_named_like_a_runner
+        sink_file_twice sink_stdin_of_a_runner_that_is_read sink_stdin_of_nobody source_cycle source_cycle_by_merge
+        source_cycle_over_an_early_name source_feeds_itself source_twice source_twice_of_each_sort source_unknown
+        source_unknown_lifecycle test_count_of_a_runner test_dead_letter_that_is_not_there test_same_name_twice
+        test_unknown_pipeline test_unknown_runner top_pipeline_named_like_a_runner
         """,
     "what names and parameters the templates, profiles and other files have": """
         include_a_directory include_a_pattern include_an_address include_circle include_itself include_missing
         include_missing_in_an_included_file include_name_taken_twice include_of_nothing
         include_pipeline_named_like_a_runner include_strange_keys include_wrong_file_by_two_ways
-        profile_unknown profile_where_there_is_none template_circle template_in_an_expression template_list_in_a_text
+        profile_unknown profile_where_there_is_none template_circle template_condition_as_a_parameter
+        template_in_an_expression template_list_in_a_text
         template_parameter_of_a_wrong_type template_that_grows template_unknown template_unknown_parameter
         template_unknown_reference template_where_there_is_none template_without_parameter template_wrong_in_its_place
         """,

@@ -121,13 +121,13 @@ def test_a_name_means_something_in_a_file_only() -> None:
 MISTAKES = [
     ("merge: letter", "no runner or pipeline 'letter', did you mean 'letters'?", 16),
     ("merge: [letters, letters]", "'letters' is named twice", 26),
-    ("merge: [all]", "it feeds itself: all -> all", None),
+    ("merge: [all]", "it feeds itself: all -> all", 17),
     ("merge: {with: letters}", "a list (each the name of a pipeline) is wanted here", 16),
 ]
 
 
 @pytest.mark.parametrize(("written", "message", "column"), MISTAKES)
-def test_mistakes(written: str, message: str, column: int | None, tmp_path: Path) -> None:
+def test_mistakes(written: str, message: str, column: int, tmp_path: Path) -> None:
     file = tmp_path / "x.yaml"
     file.write_text(
         FILE.replace("merge: [letters, odd, odd.small]", written).replace(
@@ -138,7 +138,7 @@ def test_mistakes(written: str, message: str, column: int | None, tmp_path: Path
         rx.load(file)
     (mistake,) = caught.value.mistakes
     assert mistake.message.startswith(message)
-    assert column is None or mistake.column == column
+    assert mistake.column == column
 
 
 def test_the_error_of_a_process_reaches_who_merged_it_in_python() -> None:
