@@ -185,9 +185,9 @@ def _sink(nodes: Sequence[Node]) -> SinkReport:
 def _rows(pipeline: PipelineLedger) -> Iterator[tuple[str, Node]]:
     """Give each node of all generations once, with its name in the report, in the order of the flow."""
     for number, generation in enumerate(pipeline.generations, 1):
-        before = {id(node) for earlier in generation.earlier for node in earlier.sinks.values()}
+        before = {id(node) for earlier in generation.earlier for node in earlier.sinks.copy().values()}
         nodes = [*generation.operators]
-        for key, node in generation.sinks.items():
+        for key, node in generation.sinks.copy().items():  # a picture may be taken while a sink is being added
             if id(node) not in before:
                 nodes += [generation.boundaries[key], node]
         for node in nodes:
@@ -198,7 +198,7 @@ def _ends(pipeline: PipelineLedger) -> dict[str, list[tuple[Node, Node]]]:
     """Give the boundaries and sinks by name: of one name there are several when a sink was changed while it ran."""
     ends: dict[str, dict[int, tuple[Node, Node]]] = {}
     for generation in pipeline.generations:
-        for key, node in generation.sinks.items():
+        for key, node in generation.sinks.copy().items():
             ends.setdefault(key, {})[id(node)] = (generation.boundaries[key], node)
     return {key: list(pairs.values()) for key, pairs in ends.items()}
 
@@ -220,11 +220,11 @@ def _pipeline(pipeline: PipelineLedger) -> PipelineReport:
         for node in generation.operators:
             kind = node.name.rpartition(" ")[2]
             rejected[kind] += node.rejected
-            dropped.update({f"{kind}: {reason}": count for reason, count in node.dropped.items()})
+            dropped.update({f"{kind}: {reason}": count for reason, count in dict(node.dropped).items()})
     ends = _ends(pipeline)
     for key, pairs in ends.items():
         for boundary, _ in pairs:
-            dropped.update({f"{key}: {reason}": count for reason, count in boundary.dropped.items()})
+            dropped.update({f"{key}: {reason}": count for reason, count in dict(boundary.dropped).items()})
             rejected[f"{key} backpressure"] += boundary.rejected
     rows = list(_rows(pipeline))
     letters = _letters(pipeline)[1::2]
@@ -289,13 +289,13 @@ def _check_pipelines(ledger: Ledger, final: bool) -> list[str]:
                     label = labels[id(node)]
                     wrong.append(f"pipeline {name}: {flowing} events were sent to {label}, it took {node.taken}")
                 flowing = _passed(node)
-                for source, count in node.joined.items() if pipeline.sources else ():
+                for source, count in dict(node.joined).items() if pipeline.sources else ():
                     if (given := _given(ledger, source, generation)) != count:
                         label = labels[id(node)]
                         wrong.append(
                             f"pipeline {name}: {given} events of {source} were sent to {label}, it took {count}"
                         )
-            for boundary in generation.boundaries.values():
+            for boundary in generation.boundaries.copy().values():
                 sent[id(boundary)] += flowing
         for boundary, sink in ends:
             flowing, label = sent[id(boundary)], labels[id(boundary)]

@@ -34,6 +34,7 @@ def explain(tmp_path: Path, *options: str) -> Result:
     return CliRunner().invoke(cli, ["explain", *options, str(tmp_path / "x.yaml")], standalone_mode=False)
 
 
+@pytest.mark.fast_path
 @pytest.mark.parametrize(
     ("operators", "said"),
     [
@@ -83,6 +84,7 @@ def test_it_says_why_a_line_is_decoded_as_a_whole(parse: str, said: str, tmp_pat
     assert f"each line is decoded as a whole: {said}" in plan(tmp_path, parse, "filter: pid == 7")
 
 
+@pytest.mark.fast_path
 def test_the_time_of_the_event_is_a_field_that_is_read(tmp_path: Path) -> None:
     shown = plan(tmp_path, "parse: {format: json, time: pid}")
     assert "of each line pid is decoded (pid for the time of the event)" in shown

@@ -108,12 +108,15 @@ def test_an_end_while_a_reload_waits(tmp_path: Path, how: str) -> None:
 
 
 def test_a_stop_while_a_runner_that_changes_takes_its_time(tmp_path: Path, log: list[str]) -> None:
-    deaf = "[sh, -c, 'trap \"\" TERM; echo 1; while :; do sleep 0.01; done']"
-    with running(tmp_path, config(pipeline("all"), deaf).replace("grace: 5s", "grace: 1s")) as run:
-        run.wait_for("all.ndjson")
+    deaf = f"[sh, -c, 'trap \"\" TERM; echo 1; while [ ! -e {tmp_path}/end ]; do sleep 0.01; done']"
+    with running(tmp_path, config(pipeline("all"), deaf).replace("grace: 5s", "grace: 60s")) as run:
+        wait_until(lambda: run.lines("all.ndjson") == ["1"], "the child has begun")
         run.ask(config(pipeline("all"), deaf.replace("echo 1", "echo 2")))
         wait_until(lambda: run.collector._reloader.busy, "the reload begins")
-        report = run.stop()
+        run.collector.stop()
+        wait_until(lambda: any("reload given up" in line for line in log), "the reload gives up")
+        (tmp_path / "end").touch()
+        report = run.end()
     assert report.runners["numbers"].starts == 1
     assert run.lines("all.ndjson") == ["1"]
     assert any("reload given up: the run is ending" in line for line in log)
