@@ -8,11 +8,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from loguru import logger
-
 from rx_collector.cli.mistakes import mistakes_text
 from rx_collector.cli.watch import Watch
 from rx_collector.errors import ConfigError
+from rx_collector.log import logger
 from rx_collector.pipeline.collector import Collector
 from rx_collector.pipeline.project import Project
 

@@ -7,12 +7,12 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 
-from loguru import logger
 from reactivex.abc import SchedulerBase
 
 from rx_collector.clock import Look
 from rx_collector.errors import OutputError
 from rx_collector.ledger import Ledger, Report
+from rx_collector.log import logger
 from rx_collector.pipeline.generation import Generation
 from rx_collector.pipeline.network import Network
 from rx_collector.pipeline.parts import Limit, OpenBranch, with_operators

@@ -6,11 +6,10 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from loguru import logger
-
 from rx_collector.errors import RxCollectorError
 from rx_collector.event import Event
 from rx_collector.ledger import Node
+from rx_collector.log import logger
 from rx_collector.pipeline.compare import same_branch
 from rx_collector.pipeline.parts import DeadLetter, Hub, Inlet, Limit, Merge, OpenBranch, Sender, Tap
 from rx_collector.pipeline.project import branch_of

@@ -6,13 +6,13 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from loguru import logger
 from reactivex.abc import SchedulerBase
 
 from rx_collector.clock import Look
 from rx_collector.errors import RxCollectorError
 from rx_collector.event import Event
 from rx_collector.ledger import Ledger, PipelineLedger
+from rx_collector.log import logger
 from rx_collector.pipeline.compare import names, used
 from rx_collector.pipeline.generation import Generation
 from rx_collector.pipeline.parts import Hub, Limit, OpenBranch

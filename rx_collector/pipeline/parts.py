@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from loguru import logger
-
 from rx_collector.backpressure.consumer import Consumer
 from rx_collector.errors import BackpressureError, OutputError
 from rx_collector.event import Event
 from rx_collector.ledger import Node
+from rx_collector.log import logger
 from rx_collector.operators.delivery import Delivery
 from rx_collector.operators.placed import PlacedOperator, steps_of
 from rx_collector.operators.python import Python

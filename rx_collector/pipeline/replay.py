@@ -10,13 +10,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from loguru import logger
-
 from rx_collector.backpressure.block import Block
 from rx_collector.clock import Look
 from rx_collector.config.options import did_you_mean
 from rx_collector.errors import ConfigError, OutputError, ProcessError
 from rx_collector.ledger import Report
+from rx_collector.log import logger
 from rx_collector.operators.backpressure import Backpressure
 from rx_collector.pipeline.collector import Collector
 from rx_collector.pipeline.parts import with_operators

@@ -15,12 +15,12 @@ from contextvars import ContextVar
 from typing import Any
 
 import reactivex
-from loguru import logger
 from reactivex import abc
 from reactivex.disposable import Disposable
 
 from rx_collector.event import Event, Origin
 from rx_collector.ledger import Ledger, Node
+from rx_collector.log import logger
 from rx_collector.stream.chain import attach
 from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context, Source, Timers
 from rx_collector.stream.operator import Operator, Stage

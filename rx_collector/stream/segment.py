@@ -13,12 +13,11 @@ from time import perf_counter_ns, thread_time_ns
 from types import CodeType
 from typing import Any, Final, Literal, TypeAlias
 
-from loguru import logger
-
 from rx_collector.clock import looked_at
 from rx_collector.errors import ParseError
 from rx_collector.event import Event, Lines, Origin, rejected
 from rx_collector.ledger import Node
+from rx_collector.log import logger
 from rx_collector.stream.code import UNSPLICED, Kept, SegmentCode, State
 from rx_collector.stream.edits import Edit, apply
 from rx_collector.stream.flow import Absorber, Batch, BatchObserver, Context

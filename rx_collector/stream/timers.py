@@ -13,11 +13,12 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from loguru import logger
 from reactivex import abc, typing
 from reactivex.disposable import Disposable
 from reactivex.scheduler.periodicscheduler import PeriodicScheduler
 from reactivex.scheduler.scheduleditem import ScheduledItem
+
+from rx_collector.log import logger
 
 __all__ = ["TimerScheduler"]
 

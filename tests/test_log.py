@@ -1,0 +1,113 @@
+"""The log: loguru's where there is loguru, in whatever order they are imported, the command's own where there is none."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAR = "said = []; logger.remove(); logger.add(lambda message: said.append(message.record), level=0)\n"
+SAY = """
+from rx_collector.log import logger as ours
+def say():
+    ours.debug('one {}', 1)
+    ours.log('INFO', 'two')
+    try:
+        1 / 0
+    except ZeroDivisionError as error:
+        ours.opt(exception=error).error('three')
+say.__globals__['__name__'] = 'rx_collector.somewhere'
+say()
+import json
+def shown(record):
+    error = record['exception'] and record['exception'].value
+    return record['level'].name, record['message'], record['name'], record['function'], str(error)
+print(json.dumps([shown(record) for record in said]))
+"""
+HEARD = [
+    ["DEBUG", "one 1", "rx_collector.somewhere", "say", "None"],
+    ["INFO", "two", "rx_collector.somewhere", "say", "None"],
+    ["ERROR", "three", "rx_collector.somewhere", "say", "division by zero"],
+]
+
+
+def script(text: str) -> str:
+    result = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    return result.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import rx_collector\nfrom loguru import logger\n",
+        "from loguru import logger\nimport rx_collector\n",
+        "from rx_collector.log import logger as ours\nours.error('nobody hears it')\nfrom loguru import logger\n",
+        "import rx_collector, importlib\nlogger = importlib.import_module('loguru').logger\n",
+    ],
+)
+def test_the_library_is_silent_until_it_is_asked_whatever_is_imported_first(imports: str) -> None:
+    assert json.loads(script(imports + HEAR + SAY)) == []
+    assert json.loads(script(imports + HEAR + "logger.enable('rx_collector')\n" + SAY)) == HEARD
+    assert json.loads(script(imports + "logger.enable('rx_collector')\n" + HEAR + SAY)) == HEARD
+
+
+def test_a_process_without_loguru_does_without() -> None:
+    text = "import sys\nfrom rx_collector.log import logger\nlogger.error('{}', 1)\nassert 'loguru' not in sys.modules"
+    assert script(text) == ""
+
+
+def test_who_finds_modules_is_left_as_it_was() -> None:
+    script(
+        "import sys; before = [*sys.meta_path]\n"
+        "import rx_collector, loguru, json.tool\n"
+        "assert sys.meta_path == before, sys.meta_path\n"
+        "assert loguru.__spec__.loader.get_source('loguru')\n"
+    )
+
+
+def test_without_loguru_the_import_of_it_fails_as_ever() -> None:
+    script(
+        "import sys; sys.path[:] = [p for p in sys.path if 'site-packages' not in p]\n"
+        f"sys.path.append({str(Path(__file__).parent.parent)!r})\n"
+        "import rx_collector\n"
+        "for _ in range(2):\n"
+        "    try: import loguru\n"
+        "    except ModuleNotFoundError as error: assert error.name == 'loguru'\n"
+        "    else: raise AssertionError\n"
+    )
+
+
+FILE = """\
+runners:
+  a: {{command: [sh, -c, 'echo said >&2; sleep 0.05; echo 1; echo 2; exit 3']}}
+pipelines:
+  p:
+    from: a
+    operators:
+      - python: {module}:through
+      - tap: message
+      - log: {{show: message, level: warning}}
+    sinks: [{{null: , backpressure: block}}]
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", [[], ["--quiet"], ["--verbose"]])
+def test_the_command_writes_the_same_lines_with_and_without_loguru(tmp_path: Path, option: list[str]) -> None:
+    (tmp_path / "without.py").write_text("def through(stream): return stream\n")
+    (tmp_path / "with_it.py").write_text("import loguru\ndef through(stream): return stream\n")
+    said = []
+    for module in ("without", "with_it"):
+        (tmp_path / "x.yaml").write_text(FILE.format(module=module))
+        command = [sys.executable, "-m", "rx_collector", "run", "x.yaml", *option]
+        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        lines = re.sub(r"\d\d:\d\d:\d\d|pid \d+|after .*", "…", result.stderr).splitlines()
+        said.append(sorted(lines))  # several threads log
+    assert said[0] == said[1]
+    assert "… WARNING 2" in said[0]
