@@ -6,8 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-
-from reactivex.abc import DisposableBase
+from typing import TYPE_CHECKING
 
 from rx_collector.dead_letter import dead_letter, members
 from rx_collector.errors import OutputError
@@ -17,6 +16,9 @@ from rx_collector.log import logger
 from rx_collector.sinks.base import Writer
 from rx_collector.sinks.retry import Retry
 from rx_collector.stream.flow import Acknowledgement, Batch, BatchObserver, Connection, Context
+
+if TYPE_CHECKING:
+    from reactivex.abc import DisposableBase
 
 __all__ = ["Delivery"]
 

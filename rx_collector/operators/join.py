@@ -6,8 +6,6 @@ import threading
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, ClassVar
 
-import reactivex
-
 from rx_collector.config.options import COUNT, DURATION, TEXT, Choice, Kind, ListOf, Scope, described, option
 from rx_collector.errors import OutputError
 from rx_collector.event import Event, Origin
@@ -28,9 +26,14 @@ class _OtherKind(Kind):
     wanted = "the name of a pipeline"
 
     def convert(self, value: Any, scope: Scope) -> Any:
-        if isinstance(value, reactivex.Observable) and scope.document is None:
-            return value
-        return value if isinstance(value, str) and value else self._wanted(value, scope)
+        if isinstance(value, str):
+            return value or self._wanted(value, scope)
+        if scope.document is None:
+            from reactivex import Observable
+
+            if isinstance(value, Observable):
+                return value
+        return self._wanted(value, scope)
 
     def schema(self) -> dict[str, Any]:
         return {"type": "string"}

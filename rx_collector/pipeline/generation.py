@@ -15,7 +15,7 @@ from rx_collector.pipeline.parts import DeadLetter, Hub, Inlet, Limit, Merge, Op
 from rx_collector.pipeline.project import branch_of
 from rx_collector.pipeline.spec import Branch, PipelineSpec
 from rx_collector.sinks.stdin import Stdin
-from rx_collector.stream.eventstream import EventStream
+from rx_collector.stream.chain import Chain
 from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context
 
 __all__ = ["Generation"]
@@ -37,7 +37,7 @@ class Generation:
         context: Context,
         hubs: Mapping[str, Hub],
         news: Callable[[], None],
-        operators: Callable[[EventStream, PipelineSpec], EventStream],
+        operators: Callable[[Chain, PipelineSpec], Chain],
     ) -> None:
         self.name = name
         self.spec = spec
@@ -121,7 +121,7 @@ class Generation:
     def connect(self, limit: Limit | None) -> None:
         """Put the operators together. What goes wrong is in `error`."""
         hubs = [self._hubs[source] for source in self.spec.sources]
-        stream = self._operators(EventStream(Merge(self.name, hubs, self._enter)), self.spec)
+        stream = self._operators(Chain(Merge(self.name, hubs, self._enter)), self.spec)
         before = self if limit is None else limit.before(self, self.context)
         self._connection = stream.connect(before, self.context)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-
-from reactivex.abc import SchedulerBase
+from typing import TYPE_CHECKING
 
 from rx_collector.clock import Look
 from rx_collector.errors import RxCollectorError
@@ -22,10 +21,13 @@ from rx_collector.runners.feed import Feed
 from rx_collector.runners.source import RunnerConnection
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.sinks.stdin import Stdin
-from rx_collector.stream.eventstream import EventStream
+from rx_collector.stream.chain import Chain
 from rx_collector.stream.flow import Batch, BatchObserver, Context, Timers
 from rx_collector.stream.meter import Meter
 from rx_collector.waker import Waker
+
+if TYPE_CHECKING:
+    from reactivex.abc import SchedulerBase
 
 __all__ = ["Network"]
 
@@ -60,7 +62,7 @@ class Network:
         run: str,
         scheduler: SchedulerBase | None,
         look: Callable[[], Look] | None,
-        operators: Callable[[EventStream, PipelineSpec], EventStream],
+        operators: Callable[[Chain, PipelineSpec], Chain],
         connect: Callable[[str, RunnerSpec, BatchObserver, Context, BatchObserver | None], RunnerConnection],
         meter: Meter | None = None,
     ) -> None:

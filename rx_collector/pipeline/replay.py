@@ -39,7 +39,7 @@ from rx_collector.runners.source import RunnerConnection
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.sinks.null import Null
 from rx_collector.sinks.stdin import Stdin
-from rx_collector.stream.eventstream import EventStream
+from rx_collector.stream.chain import Chain
 from rx_collector.stream.flow import BatchObserver, Context
 from rx_collector.stream.virtual_time import VirtualTime
 from rx_collector.units import format_duration
@@ -86,12 +86,10 @@ class ReplayCollector(Collector):
         finally:
             self._playback.release()
 
-    def _with_operators(self, stream: EventStream, spec: PipelineSpec) -> EventStream:
+    def _with_operators(self, stream: Chain, spec: PipelineSpec) -> Chain:
         stream = with_operators(stream, spec.operators)
         # A boundary in a Python operator of the user's would bring a second thread into what goes by one clock.
-        return EventStream(
-            stream.source, [step for step in stream.steps if not isinstance(step.operator, Backpressure)]
-        )
+        return Chain(stream.source, [step for step in stream.steps if not isinstance(step.operator, Backpressure)])
 
     def _start(self) -> None:
         super()._start()

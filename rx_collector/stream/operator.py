@@ -13,14 +13,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-import reactivex
-
 from rx_collector.config.options import Spec, described
 from rx_collector.config.registry import Registry
 from rx_collector.ledger import Node
 from rx_collector.stream.flow import BatchObserver, Context
 
 if TYPE_CHECKING:
+    import reactivex
+
     from rx_collector.stream.code import SegmentCode
     from rx_collector.stream.edits import Edit
     from rx_collector.stream.eventstream import EventStream
