@@ -6,8 +6,7 @@ turns what passes into `Event` objects, and from there on a batch is a plain lis
 
 from __future__ import annotations
 
-import base64
-import json
+from binascii import b2a_base64
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -24,6 +23,8 @@ def _decode_lazily(encoded: bytes) -> Any:
     try:
         return _decode(encoded)
     except msgspec.ValidationError:
+        import json
+
         return json.loads(encoded)
 
 
@@ -341,7 +342,7 @@ def rejected(
         try:
             record["raw"] = raw.decode("utf-8")
         except UnicodeDecodeError:
-            record["raw_base64"] = base64.b64encode(raw).decode("ascii")
+            record["raw_base64"] = b2a_base64(raw, newline=False).decode("ascii")
     return Event(
         record,
         None,

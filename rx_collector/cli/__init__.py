@@ -1,4 +1,7 @@
-"""The command line, a module a command, imported when it is asked for. A user's mistake prints one line and exits with 2; a bug prints a traceback."""
+"""The command line, a module a command, imported when it is asked for.
+
+A user's mistake prints one line and exits with 2; a bug prints a traceback.
+"""
 
 from __future__ import annotations
 

@@ -9,8 +9,6 @@ that is converted already gives it back unchanged.
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -64,6 +62,8 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     >>> nearest("filtr", ["filter", "flatten"]), nearest("x", ["filter"])
     ('filter', None)
     """
+    import difflib
+
     near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
     return near[0] if near else None
 
@@ -487,6 +487,8 @@ def example_of(name: str, field: dataclasses.Field[Any]) -> str:
     if not value and default and isinstance(default, bool | int | float | str):
         value = kind.write(default)
         if isinstance(default, str) and not re.fullmatch(r"[A-Za-z][\w.-]*", value):
+            import json
+
             value = json.dumps(value, ensure_ascii=False)
     value = value or kind.example()
     return f"{name}: {value}" if value else ""

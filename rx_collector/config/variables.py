@@ -6,8 +6,6 @@ expanded again: what a variable holds can be any text without changing the meani
 
 from __future__ import annotations
 
-import difflib
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
@@ -135,6 +133,8 @@ class Variables:
 
     def _hide(self, value: str) -> None:
         # Messages often show a value by repr, logs as JSON: its escapes must not hide it from `redact`.
+        import json
+
         shown = {repr(value)[1:-1], json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
         self._handed_out |= {value} | shown
 
@@ -254,6 +254,8 @@ class Parameters:
             try:
                 return self._variables.value(inside)
             except ValueError as error:
+                import difflib
+
                 near = difflib.get_close_matches(match["name"], sorted(self.names), n=1) if match is not None else []
                 hint = f", or did you mean the parameter {near[0]!r}?" if near else ""
                 raise ValueError(f"{error}{hint}") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zoneinfo
 from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
@@ -42,8 +41,12 @@ def _read(text: str) -> str:
 
 
 def _zone(name: str) -> tzinfo:
+    if name == "UTC":
+        return UTC
+    from zoneinfo import ZoneInfo
+
     try:
-        return UTC if name == "UTC" else zoneinfo.ZoneInfo(name)
+        return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         raise ValueError(f"unknown time zone {name!r}; write a name such as Europe/Berlin") from None
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 from rx_collector.config.options import INVALID, Scope, did_you_mean, nearest
@@ -279,7 +276,7 @@ def examine(
     from rx_collector.pipeline.composition import compose  # PyYAML: not needed by those who compose in Python
 
     # The shells know HOSTNAME and do not export it.
-    known = {"HOSTNAME": socket.gethostname(), **(os.environ if environment is None else environment)}
+    known = {"HOSTNAME": os.uname().nodename, **(os.environ if environment is None else environment)}
     variables = Variables(known)
     found = compose([os.fspath(file) for file in files], variables, profile)
     document = found.document
@@ -306,7 +303,7 @@ def examine(
         for name, runner in spec.runners.items()
     }
     project = Project(
-        spec.title or PurePath(files[0]).stem,
+        spec.title or os.path.splitext(os.path.basename(files[0]))[0],
         runners,
         spec.pipelines,
         spec.description or "",
@@ -403,6 +400,8 @@ def _check_sources(document: Document) -> list[Mistake]:
                 known = did_you_mean(source, [*runners, *pipelines, *more])
                 everything = [*runners, *pipelines, *lifecycles, *branches]
                 meant = nearest(source, everything) or next(iter(runners), "load")
+                import json
+
                 plain = meant if meant.replace("_", "a").replace(".", "a").isalnum() else json.dumps(meant)
                 problem = f"no runner or pipeline {source!r}{known}"
                 mistakes.append(document.mistake(at, problem, example=form.format(plain)))
