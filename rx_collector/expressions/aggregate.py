@@ -14,13 +14,14 @@ import math
 import operator
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from rx_collector.config.options import INVALID, Kind, Scope, TextWithList, did_you_mean, plainly
 from rx_collector.expressions.errors import ExpressionError
 from rx_collector.expressions.parse import Expression, parse_expression
 from rx_collector.expressions.sketch import Distinct, Frequent, Quantiles
+from rx_collector.frozen import frozen
 
 if TYPE_CHECKING:
     from rx_collector.event import Event
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["AGGREGATE", "AGGREGATES", "WINDOW_AGGREGATE", "Aggregate", "AggregateFunction", "parse_aggregate"]
 
 
-@dataclass(frozen=True)
+@frozen
 class AggregateFunction:
     """One way to make a value of many. None is skipped, as in SQL.
 

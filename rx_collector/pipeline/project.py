@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from rx_collector.config.options import INVALID, Scope, did_you_mean, nearest
 from rx_collector.errors import USED_AT, ConfigError, Mistake
+from rx_collector.frozen import frozen
 from rx_collector.ledger import Report
 from rx_collector.pipeline.cases import TestSpec, check_names
 from rx_collector.pipeline.spec import Branch, FileSpec, PipelineSpec
@@ -55,7 +56,7 @@ def _as_it_is(text: str) -> str:
     return text
 
 
-@dataclass(frozen=True)
+@frozen
 class Project:
     """What a file describes. Change it with `dataclasses.replace` or `with_runner`; run it with `run`."""
 
@@ -242,7 +243,7 @@ def load_each(
     return [each.project() for each in found]
 
 
-@dataclass(frozen=True)
+@frozen
 class Examined:
     """What came of looking at some files: everything wrong with them, or else the project."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -29,6 +28,7 @@ from rx_collector.config.options import (
 )
 from rx_collector.config.place import place_of
 from rx_collector.config.schemas import in_part, with_references
+from rx_collector.frozen import frozen
 from rx_collector.operators.backpressure import Backpressure
 from rx_collector.operators.placed import OperatorItem, PlacedOperator, definitions, unknown
 from rx_collector.pipeline.cases import TestSpec
@@ -39,7 +39,7 @@ from rx_collector.sinks.retry import ON_FAILURE, Retry
 __all__ = ["Branch", "BranchOptions", "FileSpec", "PipelineSpec", "TemplateSpec"]
 
 
-@dataclass(frozen=True)
+@frozen
 class Branch:
     """A sink, the boundary before it, and its name in the ledger."""
 

@@ -10,11 +10,12 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from rx_collector.clock import Look
 from rx_collector.event import Event, Lines
+from rx_collector.frozen import frozen
 from rx_collector.ledger import Ledger, Node, PipelineLedger
 from rx_collector.stream.disposable import Disposable
 from rx_collector.stream.meter import Meter
@@ -138,7 +139,7 @@ class Timers:
                 self._scheduler.dispose()
 
 
-@dataclass(frozen=True)
+@frozen
 class Context:
     """What everything in one subscription shares.
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from rx_collector.config.options import Spec, described
 from rx_collector.config.registry import Registry
+from rx_collector.frozen import frozen
 from rx_collector.ledger import Node
 from rx_collector.stream.flow import BatchObserver, Context
 
@@ -64,7 +64,7 @@ class Operator(Spec, ABC):
         return EventStream.of(source).then(self)
 
 
-@dataclass(frozen=True)
+@frozen
 class PlacedOperator:
     """An operator and where it stands (``exec.yaml:12``).
 
