@@ -23,7 +23,6 @@ from rx_collector.errors import OutputError
 from rx_collector.log import logger
 from rx_collector.pipeline.collector import Collector
 from rx_collector.pipeline.project import Project
-from rx_collector.sinks.console import Console
 from rx_collector.units import parse_count, parse_duration
 
 if TYPE_CHECKING:
@@ -223,7 +222,7 @@ def log_to_stderr(redact: Callable[[str], str], level: str, write: Callable[[str
 def _shows_on_terminal(project: Project) -> bool:
     """Tell whether a console sink writes to the terminal, where progress would come between its lines."""
     return any(
-        isinstance(branch.sink, Console) and (sys.stdout.isatty() or branch.sink.stream == "stderr")
+        branch.sink.name == "console" and (sys.stdout.isatty() or getattr(branch.sink, "stream", "") == "stderr")
         for pipeline in project.pipelines.values()
         for branch in pipeline.sinks
     )

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar, dataclass_transform, overload
 
 from rx_collector.errors import ConfigError, Mistake
+from rx_collector.later import later
 from rx_collector.units import format_duration, format_size, parse_count, parse_duration, parse_size
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ __all__ = [
     "SIZE",
     "TEXT",
     "Choice",
+    "Deferred",
     "Either",
     "Kind",
     "ListOf",
@@ -392,7 +394,10 @@ class ListOf(Kind):
         self.kind = kind
         self.single = single
         self.least = least
-        self.wanted = f"a list (each {kind.wanted})"
+
+    @property
+    def wanted(self) -> str:  # type: ignore[override]
+        return f"a list (each {self.kind.wanted})"
 
     def example(self) -> str:
         item = self.kind.example()
@@ -470,6 +475,36 @@ class Nested(Kind):
 
     def schema(self) -> dict[str, Any]:
         return self.spec.schema()
+
+
+class Deferred(Kind):
+    """A kind that is imported when it is first asked for something: most files have none of what it is for."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self._module = module
+        self._name = name
+
+    @property
+    def kind(self) -> Kind:
+        """The kind itself."""
+        kind: Kind = later(self._module, self._name)
+        return kind
+
+    @property
+    def wanted(self) -> str:  # type: ignore[override]
+        return self.kind.wanted
+
+    def example(self) -> str:
+        return self.kind.example()
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        return self.kind.convert(value, scope)
+
+    def schema(self) -> dict[str, Any]:
+        return self.kind.schema()
+
+    def write(self, value: Any) -> str:
+        return self.kind.write(value)
 
 
 def option(kind: Kind, doc: str, default: Any = REQUIRED, *, example: str = "", key: str = "") -> Any:

@@ -23,12 +23,13 @@ from rx_collector.runners.source import RunnerConnection, RunnerSource
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.stream.chain import Chain
 from rx_collector.stream.flow import BatchObserver, Context, new_run
-from rx_collector.stream.meter import Meter
 from rx_collector.units import format_duration, parse_duration
 from rx_collector.waker import Waker
 
 if TYPE_CHECKING:
     from reactivex.abc import SchedulerBase
+
+    from rx_collector.stream.meter import Meter
 
 __all__ = ["Collector"]
 

@@ -23,11 +23,12 @@ from rx_collector.runners.spec import RunnerSpec
 from rx_collector.sinks.stdin import Stdin
 from rx_collector.stream.chain import Chain
 from rx_collector.stream.flow import Batch, BatchObserver, Context, Timers
-from rx_collector.stream.meter import Meter
 from rx_collector.waker import Waker
 
 if TYPE_CHECKING:
     from reactivex.abc import SchedulerBase
+
+    from rx_collector.stream.meter import Meter
 
 __all__ = ["Network"]
 

@@ -11,7 +11,6 @@ from rx_collector.config.options import INVALID, Scope, did_you_mean, nearest
 from rx_collector.errors import USED_AT, ConfigError, Mistake
 from rx_collector.frozen import frozen
 from rx_collector.ledger import Report
-from rx_collector.pipeline.cases import TestSpec, check_names
 from rx_collector.pipeline.spec import Branch, FileSpec, PipelineSpec
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.sinks.file import File
@@ -20,6 +19,7 @@ from rx_collector.sinks.stdin import Stdin
 if TYPE_CHECKING:
     from rx_collector.config.document import Document
     from rx_collector.config.variables import Variables
+    from rx_collector.pipeline.cases import TestSpec
     from rx_collector.pipeline.verdict import Verdict
 
 __all__ = [
@@ -288,7 +288,9 @@ def examine(
         spec = FileSpec.from_value(document.value, scope)
         mistakes += scope.mistakes
         mistakes += _check_sources(document) if found.complete else []
-        if alone and found.complete:
+        if alone and found.complete and document.value.get("tests"):
+            from rx_collector.pipeline.cases import check_names
+
             mistakes += check_names(document)
         if spec is not INVALID:
             mistakes += [

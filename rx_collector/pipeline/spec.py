@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rx_collector.backpressure import STRATEGIES
 from rx_collector.config.options import (
     INVALID,
     TEXT,
     Choice,
+    Deferred,
     Kind,
     ListOf,
     MappingOf,
@@ -31,10 +32,12 @@ from rx_collector.config.schemas import in_part, with_references
 from rx_collector.frozen import frozen
 from rx_collector.operators.backpressure import Backpressure
 from rx_collector.operators.placed import OperatorItem, PlacedOperator, definitions, unknown
-from rx_collector.pipeline.cases import TestSpec
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.sinks import SINKS, Sink
 from rx_collector.sinks.retry import ON_FAILURE, Retry
+
+if TYPE_CHECKING:
+    from rx_collector.pipeline.cases import TestSpec
 
 __all__ = ["Branch", "BranchOptions", "FileSpec", "PipelineSpec", "TemplateSpec"]
 
@@ -350,7 +353,9 @@ class FileSpec(Spec):
         None,
         example="{dev: {runners: {load: {command: [cat, load.txt]}}}}",
     )
-    tests: tuple[TestSpec, ...] = option(ListOf(Nested(TestSpec)), "Tests of the pipelines, for `test`.", ())
+    tests: tuple[TestSpec, ...] = option(
+        ListOf(Deferred("rx_collector.pipeline.cases", "A_TEST")), "Tests of the pipelines, for `test`.", ()
+    )
 
     @staticmethod
     def in_profiles() -> tuple[str, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -71,7 +70,11 @@ class _ConsoleWriter(Writer):
                 and not os.environ.get("NO_COLOR")
                 and (terminal or bool(os.environ.get("FORCE_COLOR")))
             )
-            width = shutil.get_terminal_size().columns if terminal else 0
+            width = 0
+            if terminal:
+                from shutil import get_terminal_size
+
+                width = get_terminal_size().columns
             self._encode = _Pretty(color, width)
         else:
             encode = encoder(name, spec.envelope)

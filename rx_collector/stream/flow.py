@@ -18,11 +18,12 @@ from rx_collector.event import Event, Lines
 from rx_collector.frozen import frozen
 from rx_collector.ledger import Ledger, Node, PipelineLedger
 from rx_collector.stream.disposable import Disposable
-from rx_collector.stream.meter import Meter
 from rx_collector.stream.timers import TimerScheduler
 
 if TYPE_CHECKING:
     from reactivex.abc import SchedulerBase
+
+    from rx_collector.stream.meter import Meter
 
 __all__ = [
     "Absorber",

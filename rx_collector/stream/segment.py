@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from time import perf_counter_ns, thread_time_ns
 from types import CodeType
-from typing import Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from rx_collector.clock import looked_at
 from rx_collector.errors import ParseError
@@ -21,10 +21,12 @@ from rx_collector.log import logger
 from rx_collector.stream.code import UNSPLICED, Kept, SegmentCode, State
 from rx_collector.stream.edits import Edit, apply
 from rx_collector.stream.flow import Absorber, Batch, BatchObserver, Context
-from rx_collector.stream.meter import LoopMeter
 from rx_collector.stream.operator import Operator, Stage
 from rx_collector.stream.rejection import warn_once
 from rx_collector.stream.switches import is_on
+
+if TYPE_CHECKING:
+    from rx_collector.stream.meter import LoopMeter
 
 __all__ = ["Segment", "SegmentObserver", "Step", "compile_segment"]
 
