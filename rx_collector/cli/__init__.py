@@ -16,6 +16,7 @@ from typing import Final
 import click
 
 from rx_collector._version import __version__
+from rx_collector.cli.starting import starting
 from rx_collector.errors import ConfigError, RxCollectorError
 
 __all__ = ["main"]
@@ -45,7 +46,8 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module, _, function = _COMMANDS[cmd_name].partition(".")
-        command: click.Command = getattr(import_module(f"{__name__}.{module}"), function)
+        with starting():
+            command: click.Command = getattr(import_module(f"{__name__}.{module}"), function)
         return command
 
 

@@ -17,6 +17,7 @@ import click
 from rx_collector.cli.files import check_writable, load_all, profile_option, write_whole
 from rx_collector.cli.reload import Files, Terminal, Watching
 from rx_collector.cli.sheet import Progress, print_sheet
+from rx_collector.cli.starting import starting
 from rx_collector.cli.stderr import StandardError
 from rx_collector.cli.watch import Watch
 from rx_collector.errors import OutputError
@@ -94,7 +95,8 @@ def run(
     all else to standard error. Exits with 1 when something failed or an event has no account.
     """
     changes = Watch(files, others=lambda project: project.files) if watch else None  # before they are read
-    project = load_all(files, profile)
+    with starting():
+        project = load_all(files, profile)
     if report is not None:
         check_writable(report, "--report")
     return carry_out(

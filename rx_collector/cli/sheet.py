@@ -57,8 +57,9 @@ def _plain(rows: Sequence[_Row], last: Sequence[tuple[str, str]]) -> str | None:
     """Give the sheet as rich writes it where there are no colours; None for what rich would do more with."""
     shown = [[_without_markup(cell) for cell in row] for row in rows]
     lines = ["".join([_without_markup(head), line]) for head, line in last]
-    if not all(map(_is_plain, [*(cell for row in shown for cell in row), *lines])):
-        return None
+    cells = [cell for row in shown for cell in row]
+    if not all(map(_is_plain, [*cells, *lines])) or any(sign in cell for cell in cells for sign in "[\\"):
+        return None  # or it may be markup
     widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
     between = " " * _BETWEEN
     if sum(widths) + _BETWEEN * len(widths) > _WIDTH:
@@ -77,13 +78,8 @@ def _without_markup(text: str) -> str:
 
 
 def _is_plain(text: str) -> bool:
-    """Tell whether rich writes a text as it is: no markup, no emoji between colons, a column for each character."""
-    return (
-        text.isascii()
-        and text.isprintable()
-        and not any(sign in text for sign in "[\\")
-        and all(word.count(":") < 2 for word in text.split())
-    )
+    """Tell whether rich writes a text as it is: a column for each character, and no emoji between colons."""
+    return text.isascii() and text.isprintable() and all(word.count(":") < 2 for word in text.split())
 
 
 def _table(report: Report) -> Iterator[_Row]:
