@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from rx_collector.later import pattern
+
 __all__ = ["VARIABLE", "Arguments", "Parameters", "Variables"]
 
 #: How deep braces may nest within a default. A regular expression cannot count, so it has a fixed number of levels.
@@ -27,15 +29,15 @@ def _balanced(levels: int) -> str:
 _INSIDE: Final = (
     r"(?P<inside>(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:(?P<operator>:[-?])(?P<word>" + _balanced(_BRACE_LEVELS) + "))?)"
 )
-_WHOLE: Final = re.compile(_INSIDE)
+_WHOLE: Final = pattern(_INSIDE)
 
 #: A variable; its first group, ``inside``, is what `Variables.value` takes. ``$${`` is not one: it is a literal ``${``.
-VARIABLE: Final[re.Pattern[str]] = re.compile(r"(?<!\$)\$\{" + _INSIDE + r"\}")
+VARIABLE: Final[re.Pattern[str]] = pattern(r"(?<!\$)\$\{" + _INSIDE + r"\}")
 
 # Everything in a text that begins with ``${`` or ``$${``, well-formed or not.
-_TOKEN: Final = re.compile(r"(?P<escape>\$\$\{)|\$\{" + _INSIDE + r"\}|(?P<malformed>\$\{)")
+_TOKEN: Final = pattern(r"(?P<escape>\$\$\{)|\$\{" + _INSIDE + r"\}|(?P<malformed>\$\{)")
 
-_SECRET: Final = re.compile(
+_SECRET: Final = pattern(
     r"secret|token|password|passwd|passphrase|api_?key|private_?key|credential", re.IGNORECASE | re.ASCII
 )
 #: What stands in the place of a secret.

@@ -22,6 +22,7 @@ from rx_collector.expressions.errors import ExpressionError
 from rx_collector.expressions.parse import Expression, parse_expression
 from rx_collector.expressions.sketch import Distinct, Frequent, Quantiles
 from rx_collector.frozen import frozen
+from rx_collector.later import pattern
 
 if TYPE_CHECKING:
     from rx_collector.event import Event
@@ -184,8 +185,8 @@ AGGREGATES: Final[dict[str, AggregateFunction]] = {
         with_parameter=_top,
     ),
 }
-_PARAMETER = re.compile(r"(.*),\s*([0-9_]+(?:\.[0-9]+)?)\s*", re.DOTALL)
-_CALL = re.compile(r"(\s*)(\w+)\s*\((.*)\)\s*", re.DOTALL)
+_PARAMETER = pattern(r"(.*),\s*([0-9_]+(?:\.[0-9]+)?)\s*", re.DOTALL)
+_CALL = pattern(r"(\s*)(\w+)\s*\((.*)\)\s*", re.DOTALL)
 
 
 class Aggregate:

@@ -9,13 +9,14 @@ from typing import Any, Final
 
 from rx_collector.expressions.function import Constant, Function
 from rx_collector.expressions.kinds import NUMBER, Kinds
+from rx_collector.later import pattern
 from rx_collector.units import format_duration, format_size, parse_duration, parse_size
 
 __all__ = ["TIME_FUNCTIONS"]
 
 _LONGEST: Final = 200
 _DIRECTIVES: Final = "YymbBdjHIMSfpzaA"
-_DIRECTIVE: Final = re.compile(r"%(.?)", re.DOTALL)
+_DIRECTIVE: Final = pattern(r"%(.?)", re.DOTALL)
 _SECONDS: Final = 86_400 * 366 * 10_000  # more than there are until the last year
 
 
