@@ -117,12 +117,14 @@ class _Doorman:
         for finder in sys.meta_path:
             spec: ModuleSpec | None = finder.find_spec(name, path, target)
             if spec is not None and (loader := spec.loader) is not None:
-                loader.exec_module = partial(self._execute, loader.exec_module)  # type: ignore[method-assign]
+                execute = loader.exec_module
+                loader.exec_module = partial(self._execute, loader, execute)  # type: ignore[method-assign]
                 return spec
         sys.meta_path.insert(0, self)  # it is not there yet
         return None
 
-    def _execute(self, execute: Callable[[Any], None], module: Any) -> None:
+    def _execute(self, loader: Any, execute: Callable[[Any], None], module: Any) -> None:
+        loader.exec_module = execute  # it may load other modules, too
         execute(module)
         logger.meet(module.logger)
 

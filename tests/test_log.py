@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,20 @@ def test_who_finds_modules_is_left_as_it_was() -> None:
         "assert sys.meta_path == before, sys.meta_path\n"
         "assert loguru.__spec__.loader.get_source('loguru')\n"
     )
+
+
+@pytest.mark.slow
+def test_loguru_in_an_archive_is_met_too(tmp_path: Path) -> None:
+    """There one loader loads all of it."""
+    import loguru
+
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for file in Path(loguru.__file__).parent.rglob("*.py"):
+            archive.write(file, f"loguru/{file.relative_to(Path(loguru.__file__).parent)}")
+    before = f"import sys; sys.path.insert(0, {str(tmp_path / 'all.zip')!r})\nimport rx_collector\n"
+    imports = "from loguru import logger\nimport loguru; assert '.zip' in loguru.__file__\n"
+    assert json.loads(script(before + imports + HEAR + SAY)) == []
+    assert json.loads(script(before + imports + HEAR + "logger.enable('rx_collector')\n" + SAY)) == HEARD
 
 
 def test_without_loguru_the_import_of_it_fails_as_ever() -> None:
