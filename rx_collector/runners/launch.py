@@ -17,10 +17,10 @@ import sys
 import termios
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
 from rx_collector.errors import ProcessError
+from rx_collector.frozen import frozen
 from rx_collector.runners.spec import RunnerSpec
 
 __all__ = ["Launched", "launch"]
@@ -39,7 +39,7 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 _COLUMNS = 1024  # of a pty, so that programs which cut their lines to the terminal's width do not
 
 
-@dataclass
+@frozen
 class Launched:
     """A process that has been started, and our ends of its pipes; `stdin` is -1 unless it was asked for."""
 
@@ -49,7 +49,7 @@ class Launched:
     stdin: int
 
 
-@dataclass
+@frozen
 class _Account:
     uid: int | None = None
     gid: int | None = None
