@@ -9,7 +9,7 @@ import contextlib
 import errno
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Final
 
@@ -38,20 +38,26 @@ _COMMANDS: Final = {
 }
 
 
-class _Commands(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted(_COMMANDS)
+class _Commands(Mapping[str, click.Command]):
+    """The commands by name, each imported when it is looked up."""
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        module, _, function = _COMMANDS[cmd_name].partition(".")
+    def __getitem__(self, name: str) -> click.Command:
+        module, _, function = _COMMANDS[name].partition(".")
         with starting():
             command: click.Command = getattr(import_module(f"{__name__}.{module}"), function)
         return command
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(_COMMANDS)
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+    def __len__(self) -> int:
+        return len(_COMMANDS)
+
+
+@click.group(
+    commands=_Commands(),  # type: ignore[arg-type,unused-ignore]
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="rx-collector")
 def cli() -> None:
     """Start programs that print what they observe, and carry every event to where it is wanted, or say why not.
