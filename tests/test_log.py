@@ -126,3 +126,14 @@ def test_the_command_writes_the_same_lines_with_and_without_loguru(tmp_path: Pat
         said.append(sorted(lines))  # several threads log
     assert said[0] == said[1]
     assert "… WARNING 2" in said[0]
+
+
+def test_nobody_else_here_imports_loguru() -> None:
+    """A module that did would bring it, with asyncio and multiprocessing, into every process that imports that module."""
+    package = Path(__file__).parent.parent / "rx_collector"
+    found = {
+        str(file.relative_to(package))
+        for file in package.rglob("*.py")
+        if re.search(r"^(from loguru|import loguru)", file.read_text(), re.MULTILINE)
+    }
+    assert found == set()
