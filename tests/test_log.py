@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
 import subprocess
 import sys
@@ -113,19 +115,40 @@ pipelines:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("terminal", [False, True])
 @pytest.mark.parametrize("option", [[], ["--quiet"], ["--verbose"]])
-def test_the_command_writes_the_same_lines_with_and_without_loguru(tmp_path: Path, option: list[str]) -> None:
+def test_the_command_writes_the_same_lines_with_and_without_loguru(
+    tmp_path: Path, option: list[str], terminal: bool
+) -> None:
     (tmp_path / "without.py").write_text("def through(stream): return stream\n")
     (tmp_path / "with_it.py").write_text("import loguru\ndef through(stream): return stream\n")
     said = []
     for module in ("without", "with_it"):
         (tmp_path / "x.yaml").write_text(FILE.format(module=module))
-        command = [sys.executable, "-m", "rx_collector", "run", "x.yaml", *option]
-        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
-        lines = re.sub(r"\d\d:\d\d:\d\d|pid \d+|after .*", "…", result.stderr).splitlines()
-        said.append(sorted(lines))  # several threads log
+        text = errors_of([sys.executable, "-m", "rx_collector", "run", "x.yaml", *option], tmp_path, terminal)
+        text = re.sub(r"\d\d:\d\d:\d\d|pid \d+|after .*", "…", text)
+        said.append(sorted(line for line in text.splitlines() if "…" in line and "/s, in " not in line))
     assert said[0] == said[1]
-    assert "… WARNING 2" in said[0]
+    assert any(("WARNING\x1b[0m 2" if terminal else "… WARNING 2") in line for line in said[0])
+
+
+def errors_of(command: list[str], directory: Path, terminal: bool) -> str:
+    """What a command writes to standard error, which may be a terminal."""
+    if not terminal:
+        return subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=60, check=False).stderr
+    ours, theirs = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    process = subprocess.Popen(command, cwd=directory, stdout=subprocess.DEVNULL, stderr=theirs, env=environment)
+    os.close(theirs)
+    shown = bytearray()
+    while True:
+        try:
+            shown += os.read(ours, 65536)
+        except OSError:  # the other side is closed
+            break
+    os.close(ours)
+    process.wait(60)
+    return shown.decode()
 
 
 def test_nobody_else_here_imports_loguru() -> None:
