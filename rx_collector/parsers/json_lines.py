@@ -181,6 +181,11 @@ class Json(Format):
         key="check",
     )
 
+    @property
+    def independent(self) -> bool:  # type: ignore[override]
+        """Whether it does not depend on what came before the first object."""
+        return not self.skip_noise
+
     def parser(self) -> TextParser:
         read = _decode
         if self.duplicate_keys != "last":

@@ -6,6 +6,7 @@
     edits        editing lines of JSON without decoding them
     absorbing    windows that take events in within the loop before them
     splitting    looking for the ends of long lines without looking at each byte
+    workers      processes that share the first stages of a pipeline
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final
 
 __all__ = ["SWITCHES", "is_on"]
 
-SWITCHES: Final = ("absorbing", "edits", "projection", "splitting")
+SWITCHES: Final = ("absorbing", "edits", "projection", "splitting", "workers")
 _off: Final = frozenset(os.environ.get("RX_COLLECTOR_WITHOUT", "").replace(",", " ").split())
 
 
