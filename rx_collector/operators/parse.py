@@ -29,7 +29,7 @@ from rx_collector.config.options import (
 from rx_collector.errors import ParseError
 from rx_collector.event import Event
 from rx_collector.parsers import FORMATS, Format
-from rx_collector.parsers.json_lines import Json, decode, decode_slowly, field_decoder
+from rx_collector.parsers.json_lines import Json, decode, decode_any, decode_slowly, field_decoder
 from rx_collector.stream.edits import BACKSLASH, Plan, plan
 from rx_collector.stream.operator import Stage, operator
 
@@ -230,7 +230,10 @@ class Parse(Stage):
     def _emit_json(self, code: SegmentCode, following: Sequence[Stage]) -> None:
         """The line is JSON: what the filters behind read is decoded ahead of the rest, the rest only if it is needed."""
         wrong = code.bind((msgspec.DecodeError, RecursionError), "not_json")
-        slowly = code.bind(decode_slowly, "decode_slowly")
+        # With its newline a line that is no JSON could be refused in other words.
+        slowly = "decode_again(raw[:-1])" if code.ended else f"{code.bind(decode_slowly, 'decode_slowly')}(raw, error)"
+        if code.ended:
+            code.names["decode_again"] = decode_any
         planned = plan(following, () if self.time is None else (self.time.field,), to_bytes=code.to_bytes)
         if not code.ahead and not planned.unread:
             planned = Plan(frozenset())
@@ -241,23 +244,23 @@ class Parse(Stage):
             code.write("try:")
             code.write(f"    peek = {function}(raw)")
             code.write(f"except {wrong} as error:")
-            code.write(f"    peek = {function}({code.bind(msgspec.json.encode, 'encode')}({slowly}(raw, error)))")
+            code.write(f"    peek = {function}({code.bind(msgspec.json.encode, 'encode')}({slowly}))")
             code.peek = {field: f"peek.{attribute}" for field, attribute in attributes.items()}
             code.read_ahead, code.splices = planned.reads, planned.edits
-            code.names["decode"] = _decode_any
+            code.names["decode"] = decode_any
             code.payload, code.encoded = "json", True
             assert code.peek.keys() == fields
         else:
             code.write("try:")
             code.write(f"    data = {code.bind(decode, 'decode')}(raw)")
             code.write(f"except {wrong} as error:")
-            code.write(f"    data = {slowly}(raw, error)")
+            code.write(f"    data = {slowly}")
             code.payload, code.owned, code.encoded = "local", True, True
         code.is_dict, code.has_event = True, False
 
     def _emit_text(self, code: SegmentCode, of_line: bool) -> None:
         if of_line:
-            text = "raw.decode()"
+            text = f"{code.line_read()}.decode()"
         else:
             code.data()
             text = f"{code.bind(_text_of, 'text_of')}({code.field(self.field)}, {self.field!r})"
@@ -341,11 +344,3 @@ def _text_of(value: Any, field: str) -> str:
     if isinstance(value, str):
         return value
     raise ParseError(f"no text in field {field!r}" if value is None else f"field {field!r} is not a text")
-
-
-def _decode_any(raw: bytes) -> dict[str, Any]:
-    """Decode a line whose fields were decoded ahead, so all that can still be wrong is a number out of range."""
-    try:
-        return decode(raw)
-    except (msgspec.DecodeError, RecursionError) as error:
-        return decode_slowly(raw, error)

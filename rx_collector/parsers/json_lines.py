@@ -18,7 +18,7 @@ from rx_collector.errors import ParseError
 from rx_collector.event import Origin
 from rx_collector.parsers.base import Format, OfIncarnation, TextParser, format
 
-__all__ = ["Json", "decode", "decode_slowly", "field_decoder", "has_each_key_once"]
+__all__ = ["Json", "decode", "decode_any", "decode_slowly", "field_decoder", "has_each_key_once"]
 
 #: Decodes a JSON object; raises msgspec.DecodeError or RecursionError, for which `decode_slowly` has the answer.
 decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -139,7 +139,8 @@ def _read_with(hook: Callable[[list[tuple[str, Any]]], dict[str, Any]], text: st
     return value
 
 
-def _decode(text: str) -> dict[str, Any]:
+def decode_any(text: bytes | str) -> dict[str, Any]:
+    """Decode a JSON object. Raises ParseError."""
     try:
         return decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -182,12 +183,12 @@ class Json(Format):
     )
 
     def parser(self) -> TextParser:
-        read = _decode
+        read: Callable[[str], dict[str, Any]] = decode_any
         if self.duplicate_keys != "last":
             hook = _first_counts if self.duplicate_keys == "first" else _none_twice
 
             def read(text: str) -> dict[str, Any]:
-                fields = _decode(text)
+                fields = decode_any(text)
                 return fields if has_each_key_once(text, fields) else _read_with(hook, text)
 
         begun: OfIncarnation[list[bool]] = OfIncarnation(lambda: [False])

@@ -4,7 +4,7 @@ Each stage adds its lines through a `SegmentCode`, which knows at every point wh
 its payload is made of, whether it was changed, whether an `Event` exists for it. So an event that no stage looks into is
 never decoded, and no `Event` is made for one that is filtered out. These are the local variables of the loop:
 
-    raw        the line (segments that begin at a runner)
+    raw        the line (segments that begin at a runner), in some loops with its newline
     line       its number
     origin     the batch's Origin
     text       the line as it was edited, when the loop splices
@@ -104,7 +104,9 @@ class SegmentCode:
         *,
         to_bytes: bool = False,
         ahead: bool = True,
+        ended: bool = False,
     ) -> None:
+        self.ended = ended  # `raw` still has the newline that ends the line
         self.to_bytes = to_bytes  # what comes behind the loop writes bytes, so lines may be edited as such
         self.ahead = ahead  # what filters read may be decoded ahead of the rest
         self.decodes_late = False  # ... and then the rest is, for those that pass
@@ -183,6 +185,10 @@ class SegmentCode:
         self.makers[name] = (key, make)
         return name
 
+    def line_read(self) -> str:
+        """Give the source of the line as it was read, without its end."""
+        return "raw[:-1]" if self.ended else "raw"
+
     def observed(self) -> str:
         """Give the source of when the event was read: the clock of stages, which differs from read to read only."""
         return "origin.observed_ns" if self.envelope == "lines" else "event.origin.observed_ns"
@@ -218,7 +224,7 @@ class SegmentCode:
     def data(self) -> str:
         """Make sure that the payload is in `data`."""
         if self.payload == "message":
-            self.write('data = {"message": raw.decode()}')
+            self.write(f'data = {{"message": {self.line_read()}.decode()}}')
             self.owned = True
         elif self.payload == "json":
             self.write(f"data = {self.bind(self.names['decode'], 'decode')}(raw)")
@@ -252,6 +258,9 @@ class SegmentCode:
             self.payload
         ]
         raw, encoded = ("raw", "raw") if self.envelope == "lines" else ("event.raw", "event.encoded")
+        if self.ended and self.envelope == "lines" and self.pristine:
+            encoded = self.temporary()
+            raw = f"({encoded} := raw[:-1])"
         arguments = [payload, raw if self.pristine else "None", *where]
         tail = [encoded if self.pristine and self.encoded else "None", time, part or '""']
         while tail and tail[-1] in ("None", '""'):

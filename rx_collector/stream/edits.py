@@ -309,7 +309,9 @@ class _Splice:
         code, unset = self._code, self._unset
         new = [edit.to or edit.name for edit in edits if edit.kind != "drop"]
         tests = [f"{self._peek[name]} is {unset}" for name in new]
-        code.write(f"text = raw if {' and '.join(tests)} else None" if tests else "text = raw")
+        appends = all(edit.kind == "set" for edit in edits)
+        whole = "raw" if appends else code.line_read()
+        code.write(f"text = {whole} if {' and '.join(tests)} else None" if tests else f"text = {whole}")
         cut = code.bind(without, "without")
         suffix: list[str | bytes] = []
         for edit in edits:
@@ -329,9 +331,11 @@ class _Splice:
             if appended:
                 code.write(f"    {appended} = {b',' + _encode(edit.to) + b':'!r} + {piece}")
         if suffix:
-            whole = " + ".join(["text[:-1]", *_written([*suffix, b"}"])])
+            last = 2 if appends and code.ended else 1  # bytes before the end of the line, where its brace is
+            whole = " + ".join([f"text[:-{last}]", *_written([*suffix, b"}"])])
             code.write("if text is not None:")
-            code.write(f"    text = {whole} if text[-1] == {_BRACE} and text[-2] > 32 and text[-2] != 123 else None")
+            right = f"text[-{last}] == {_BRACE} and text[-{last + 1}] > 32 and text[-{last + 1}] != 123"
+            code.write(f"    text = {whole} if {right} else None")
 
     def build(self, fields: Sequence[str], edits: Sequence[Edit]) -> None:
         """Write what puts the line together from the pieces that are kept, and those that are set."""

@@ -6,6 +6,7 @@
     edits        editing lines of JSON without decoding them
     absorbing    windows that take events in within the loop before them
     splitting    looking for the ends of long lines without looking at each byte
+    endings      leaving the newline at lines of which no event is made
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final
 
 __all__ = ["SWITCHES", "is_on"]
 
-SWITCHES: Final = ("absorbing", "edits", "projection", "splitting")
+SWITCHES: Final = ("absorbing", "edits", "endings", "projection", "splitting")
 _off: Final = frozenset(os.environ.get("RX_COLLECTOR_WITHOUT", "").replace(",", " ").split())
 
 

@@ -115,7 +115,7 @@ def compiled(row: list[Any], *, to_bytes: bool) -> Segment:
 
 
 def outcome(
-    row: list[Any], line: bytes, *, to_bytes: bool, **options: Any
+    row: list[Any], line: bytes, *, to_bytes: bool, ended: bool = False, **options: Any
 ) -> tuple[list[Event], list[Any], list[tuple[int, ...]]]:
     """Give the events, the payloads of dead letters, and the counts of the nodes."""
     steps = [
@@ -127,7 +127,8 @@ def outcome(
     object.__setattr__(context, "reject", lambda record: letters.append(record.data))
     nodes = [Node(step.label) for step in steps]
     probe = Probe()
-    SegmentObserver(steps, nodes, probe, context, to_bytes=to_bytes).on_batch(Lines([line], 1, ORIGIN))
+    batch = Lines.of_ended([line + b"\n"], 1, ORIGIN) if ended else Lines([line], 1, ORIGIN)
+    SegmentObserver(steps, nodes, probe, context, to_bytes=to_bytes).on_batch(batch)
     return probe.events, letters, [(node.taken, node.out, node.filtered, node.rejected, node.merged) for node in nodes]
 
 
@@ -188,6 +189,36 @@ def test_a_spliced_line_says_what_decoding_would(row: list[Any], line: bytes) ->
             assert ours[key] == theirs[key] or again
         for key in other.data.keys() - theirs.keys():
             assert repr(event.data[key]) == repr(other.data[key])
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=500)
+@given(row=stages, line=lines, to_bytes=st.booleans())
+@example(row=[], line=b'{"a":"x', to_bytes=True)  # behind it a newline would be a character of the text
+@example(row=[op.filter("pid > 1")], line=b"", to_bytes=True)
+@example(row=[op.set(host='"web"')], line=b"{}", to_bytes=True)
+@example(row=[op.set(host='"web"')], line=b'{"a":1} ', to_bytes=True)
+@example(row=[op.set(path="1 / pid")], line=b'{"pid":0}', to_bytes=True)
+def test_a_line_with_its_newline_gives_what_it_gives_without(row: list[Any], line: bytes, to_bytes: bool) -> None:
+    def told(ended: bool) -> Any:
+        events, letters, nodes = outcome(row, line, to_bytes=to_bytes, ended=ended)
+        said = [(event.id, event.raw, event.encoded, event._data is from_json, event.data) for event in events]
+        return repr((said, letters, nodes))
+
+    assert told(ended=True) == told(ended=False)
+
+
+@pytest.mark.parametrize("row", [[], [op.tap(repr)], [op.parse("key_value")], [op.filter("len(message) > 2")]])
+def test_a_text_with_its_newline_gives_what_it_gives_without(row: list[Any]) -> None:
+    def told(batch: Lines) -> Any:
+        probe = Probe()
+        steps = [Step(stage, stage.name) for stage in row]
+        SegmentObserver(steps, [Node(stage.name) for stage in row], probe, new_context()).on_batch(batch)
+        return [(event.id, event.raw, event.encoded, event.data) for event in probe.events]
+
+    lines = [b"a=1 b=2", b"", b"x"]
+    told_of = told(Lines(lines, 1, ORIGIN))
+    assert told(Lines.of_ended([line + b"\n" for line in lines], 1, ORIGIN)) == told_of != []
 
 
 @pytest.mark.fast_path
