@@ -29,7 +29,7 @@ from rx_collector.config.options import (
 from rx_collector.errors import ParseError
 from rx_collector.event import Event
 from rx_collector.parsers import FORMATS, Format
-from rx_collector.parsers.json_lines import Json, decode, decode_any, decode_slowly, field_decoder
+from rx_collector.parsers.json_lines import Json, decode, decode_any, decode_slowly, field_decoder, fields_from
 from rx_collector.stream.edits import BACKSLASH, Plan, plan
 from rx_collector.stream.operator import Stage, operator
 
@@ -244,9 +244,10 @@ class Parse(Stage):
             code.write("try:")
             code.write(f"    peek = {function}(raw)")
             code.write(f"except {wrong} as error:")
-            code.write(f"    peek = {function}({code.bind(msgspec.json.encode, 'encode')}({slowly}))")
+            again = code.bind(fields_from(decode_fields, planned.reads, attributes), "fields_of")
+            code.write(f"    peek = {again}({slowly})")
             code.peek = {field: f"peek.{attribute}" for field, attribute in attributes.items()}
-            code.read_ahead, code.splices = planned.reads, planned.edits
+            code.read_ahead, code.splices, code.learns = planned.reads, planned.edits, planned.learned
             code.names["decode"] = decode_any
             code.payload, code.encoded = "json", True
             assert code.peek.keys() == fields

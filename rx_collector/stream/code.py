@@ -8,6 +8,7 @@ never decoded, and no `Event` is made for one that is filtered out. These are th
     line       its number
     origin     the batch's Origin
     text       the line as it was edited, when the loop splices
+    edited     what edits it, where the layout of lines is learned
     event      the Event, when there is one
     data       the payload, once somebody asked for it
     time_ns    set when a stage found the time of the event
@@ -23,6 +24,7 @@ from rx_collector.expressions import Expression
 from rx_collector.expressions.keys import hashable
 from rx_collector.expressions.option import Evaluation
 from rx_collector.stream.edits import Edit, write_dict_edits, write_splice
+from rx_collector.stream.layout import write_learned
 
 if TYPE_CHECKING:
     from rx_collector.stream.operator import Stage
@@ -48,6 +50,7 @@ _LOCALS = frozenset(
         "seen",
         "raw",
         "text",
+        "edited",
         "line",
         "origin",
         "event",
@@ -112,6 +115,8 @@ class SegmentCode:
         self.decodes_late = False  # ... and then the rest is, for those that pass
         self.absorbed = False  # the last stage has taken the event, and nothing is sent on
         self.splices = False  # ... and they are: the edits are pending to the end of the loop
+        self.learns = False  # ... those whose layout is learned
+        self.learn = ""  # what learns from the line in hand
         self.pending: list[Edit] = []
         self.read_ahead: frozenset[str] = (
             frozenset()
@@ -357,11 +362,16 @@ class SegmentCode:
     def _finish_spliced(self, edits: Sequence[Edit], peek: Mapping[str, str]) -> None:
         """Write the end of a loop that edits lines; those of which it is not proven to be the same are decoded."""
         time = ", time_ns" if self.has_time else ""
-        write_splice(self, edits, peek, self.read_ahead)
+        if self.learns:
+            write_learned(self, edits)
+        else:
+            write_splice(self, edits, peek, self.read_ahead)
         self.write("if text is not None:")
         self.write(f"    emit(Event(from_json, None, origin, line, text{time}))")
         self.write("else:")
         self.indent()
+        if self.learn:
+            self.write(self.learn)
         self.write(f"{self.counter(UNSPLICED)} += 1")
         self.data()
         self.write(f"emit({self.event_source()})")

@@ -5,6 +5,7 @@
     projection   decoding the fields that filters read ahead of the rest of a line
     edits        editing lines of JSON without decoding them
     absorbing    windows that take events in within the loop before them
+    layouts      learning how lines of JSON are laid out, to edit many of their fields without decoding them
     splitting    looking for the ends of long lines without looking at each byte
     endings      leaving the newline at lines of which no event is made
 """
@@ -16,7 +17,7 @@ from typing import Final
 
 __all__ = ["SWITCHES", "is_on"]
 
-SWITCHES: Final = ("absorbing", "edits", "endings", "projection", "splitting")
+SWITCHES: Final = ("absorbing", "edits", "endings", "layouts", "projection", "splitting")
 _off: Final = frozenset(os.environ.get("RX_COLLECTOR_WITHOUT", "").replace(",", " ").split())
 
 
