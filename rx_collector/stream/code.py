@@ -133,6 +133,7 @@ class SegmentCode:
         self._asked: list[tuple[int, int]] = []  # what was kept so far, by stage
         self._depth = 3
         self._temporaries = 0
+        self._source = source
         # What holds true of the event in hand:
         self.envelope: Literal["lines", "events"] = source  # where line, origin and time are read from
         self.payload: Literal["message", "json", "event", "local"] = "message" if source == "lines" else "event"
@@ -193,6 +194,15 @@ class SegmentCode:
     def line_read(self) -> str:
         """Give the source of the line as it was read, without its end."""
         return "raw[:-1]" if self.ended else "raw"
+
+    def number(self) -> str:
+        """Give the source of a number that is larger for each event of a batch."""
+        if not self.nested:
+            return "line" if self._source == "lines" else "seen"
+        number = self.temporary()
+        self.prologue.append(f"{number} = 0")
+        self.write(f"{number} += 1")
+        return number
 
     def observed(self) -> str:
         """Give the source of when the event was read: the clock of stages, which differs from read to read only."""
