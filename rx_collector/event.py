@@ -85,7 +85,7 @@ class Lines:
     them ends with, where they came so (see `of_ended`); a compiled loop cuts it off of those that it needs without.
     """
 
-    __slots__ = ("_lines", "broken", "ended", "first", "origin", "repaired")
+    __slots__ = ("_lines", "block", "broken", "ended", "first", "origin", "repaired")
 
     def __init__(
         self,
@@ -97,16 +97,20 @@ class Lines:
     ) -> None:
         self._lines = lines
         self.ended: Sequence[bytes] | None = None
+        #: Bytes in which all `ended` lines but the first stand one behind the other, and where the second begins.
+        self.block: tuple[bytes, int] | None = None
         self.first = first
         self.origin = origin
         self.repaired = repaired
         self.broken = broken
 
     @classmethod
-    def of_ended(cls, ended: Sequence[bytes], first: int, origin: Origin) -> Lines:
-        """Make a batch of lines that still have their newline, all of them valid UTF-8."""
+    def of_ended(
+        cls, ended: Sequence[bytes], first: int, origin: Origin, block: tuple[bytes, int] | None = None
+    ) -> Lines:
+        """Make a batch of lines that still have their newline, all of them valid UTF-8. There is at least one."""
         lines = cls(None, first, origin)
-        lines.ended = ended
+        lines.ended, lines.block = ended, block
         return lines
 
     @property

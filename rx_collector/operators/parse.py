@@ -32,6 +32,8 @@ from rx_collector.parsers import FORMATS, Format
 from rx_collector.parsers.json_lines import Json, decode, decode_any, decode_slowly, field_decoder, fields_from
 from rx_collector.stream.edits import BACKSLASH, Plan, plan
 from rx_collector.stream.operator import Stage, operator
+from rx_collector.stream.skipping import Skipper
+from rx_collector.stream.switches import is_on
 
 if TYPE_CHECKING:
     from rx_collector.stream.code import SegmentCode
@@ -209,21 +211,30 @@ class Parse(Stage):
         code.is_line = False
         if self.format in (Json(), Json(checked="touched")) and of_line and self.on_error != "keep_raw":
             if self.format != Json() and following:
-                self._emit_skipping(code, following[0])
+                self._emit_skipping(code, following)
             self._emit_json(code, following)
         else:
             self._emit_text(code, of_line)
         if self.time is not None:
             self._emit_time(code, self.time)
 
-    def _emit_skipping(self, code: SegmentCode, next_stage: Stage) -> None:
+    def _emit_skipping(self, code: SegmentCode, following: Sequence[Stage]) -> None:
         """Leave out lines that the next stage would filter. They count as filtered there."""
-        needle = next_stage.implies()
-        if needle is not None:
+        needle = following[0].implies()
+        if needle is None:
+            return
+        counter = code.counter("filtered", code.stage + 1)
+        # One that ends the stream counts what it has not come to, so then nothing may be left out behind it.
+        ends = any(stage.on_error == "fail" for stage in (self, *following))
+        if code.ended and is_on("skipping") and not ends:
+            skipper = code.state(lambda: Skipper(needle), "skipper")
+            code.prologue += [f"chosen = {skipper}.chosen(batch)", f"{counter} = len(batch) - len(chosen)"]
+            code.chosen = "chosen"
+        else:
             # `find`, since `in` takes the bytes for a number first, which costs more than the search.
             code.write(f"if raw.find({needle!r}) < 0 and {BACKSLASH} not in raw:")
             code.indent()
-            code.write(f"{code.counter('filtered', code.stage + 1)} += 1")
+            code.write(f"{counter} += 1")
             code.write("continue")
             code.dedent()
 

@@ -48,6 +48,8 @@ class Framer(ABC):
     multiline = False
     #: Whether all lines that the last `feed` gave are known to be ASCII, so that nothing of them needs `repair`.
     ascii = False
+    #: Where in its chunk the second of the lines begins that the last `ended` gave.
+    begin = 0
 
     def __init__(self, max_line: int, *, truncate: bool = False) -> None:
         self._max_line = max_line
@@ -148,8 +150,8 @@ class LineFramer(Framer):
         return out
 
     def ended(self, chunk: bytes) -> list[bytes] | None:
-        if self._long is None:
-            self._long = self._newline and chunk.find(b"\n") > _LONG
+        if self._long is None and (first := chunk.find(b"\n")) >= 0:
+            self._long = self._newline and self._size + first > _LONG
         if not self._long or self._skipped is not None or not _ENDINGS:
             return None
         end = chunk.rfind(b"\n") + 1
@@ -159,6 +161,7 @@ class LineFramer(Framer):
             return None
         if parts and parts[-1].endswith(b"\r"):
             return None
+        self.begin = chunk.find(b"\n") + 1
         if parts:
             # What waits is put before the chunk's first line alone, not before all of it, which would be a copy.
             stream = BytesIO(chunk)  # it shares the bytes

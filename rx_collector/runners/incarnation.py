@@ -161,7 +161,7 @@ class Incarnation:
             if chunk:
                 lines = frames.ended(chunk) if plain and number >= spec.skip_lines and self._ready_known else None
                 if lines is not None:
-                    number = outlet.ended(lines, number, self.number, child.pid)
+                    number = outlet.ended(lines, (chunk, frames.begin), number, self.number, child.pid)
                 else:
                     number = self._send(frames.feed(chunk), number, frames)
             if abandoned:

@@ -127,10 +127,10 @@ class Outlet:
         """Whether somebody is told of each row before it is sent."""
         return self._tap is not None
 
-    def ended(self, lines: list[bytes], number: int, incarnation: int, pid: int) -> int:
+    def ended(self, lines: list[bytes], block: tuple[bytes, int], number: int, incarnation: int, pid: int) -> int:
         """Send lines of ASCII that still have their newlines, the first numbered `number` + 1, where nothing is `tapped`.
 
-        Gives the number of the last line.
+        `block` is that of `Lines`. Gives the number of the last line.
         """
         closed = self.closed
         with self.lock:
@@ -141,7 +141,7 @@ class Outlet:
             else:
                 counts.out += len(lines)
         if not closed:
-            self._observer.on_batch(Lines.of_ended(lines, number + 1, self._origin(incarnation, pid)))
+            self._observer.on_batch(Lines.of_ended(lines, number + 1, self._origin(incarnation, pid), block))
         return number + len(lines)
 
     def _refuse(self, frame: Refused, origin: Origin, number: int) -> None:

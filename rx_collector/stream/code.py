@@ -51,6 +51,7 @@ _LOCALS = frozenset(
         "raw",
         "text",
         "edited",
+        "chosen",
         "line",
         "origin",
         "event",
@@ -110,6 +111,7 @@ class SegmentCode:
         ended: bool = False,
     ) -> None:
         self.ended = ended  # `raw` still has the newline that ends the line
+        self.chosen = ""  # the variable with the lines that the loop goes over, and their numbers, when it is not all
         self.to_bytes = to_bytes  # what comes behind the loop writes bytes, so lines may be edited as such
         self.ahead = ahead  # what filters read may be decoded ahead of the rest
         self.decodes_late = False  # ... and then the rest is, for those that pass

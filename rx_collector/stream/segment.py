@@ -156,7 +156,9 @@ def compile_segment(
     if code.counters:
         head.append("    " + " = ".join(name for name, _, _ in code.counters) + " = 0")
     head += [f"    {line}" for line in code.prologue]
-    if takes != "events":
+    if code.chosen:
+        head += ["    origin = batch.origin", f"    for line, raw in {code.chosen}:"]
+    elif takes != "events":
         head += [
             "    origin = batch.origin",
             "    line = batch.first - 1",
