@@ -148,6 +148,7 @@ class SegmentCode:
         self.has_time = False
         self.part: str | None = None  # the source of the part, where a stage made several events of one
         self.peek: dict[str, str] | None = None  # fields that were decoded ahead of the payload
+        self.held: dict[str, str] = {}  # fields that are in a variable as well, since they are read again
 
     # Writing
 
@@ -262,6 +263,7 @@ class SegmentCode:
             self.write(f"event = {self.event_source()}")
             self.has_event = True
         self.owned = False  # from here on somebody else may have kept the payload
+        self.held = {}  # ... and changed it, which nobody should
         return "event"
 
     def event_source(self) -> str:
@@ -288,10 +290,19 @@ class SegmentCode:
         """Give the source that reads a field of the payload (for expressions)."""
         if self.peek is not None and name in self.peek:
             return self.peek[name]
+        if name in self.held:
+            return self.held[name]
         if self.is_dict:
             return f"data.get({name!r})"
         helper = self.bind(field_of, "field_of")
         return f"(data.get({name!r}) if data.__class__ is dict else {helper}(data, {name!r}))"
+
+    def hold(self, name: str) -> None:
+        """Put a field into a variable, where that is quicker than to read it again from a dict."""
+        if self.payload == "local" and self.is_dict and self.peek is None and name not in self.held:
+            variable = self.temporary()
+            self.write(f"{variable} = data.get({name!r})")
+            self.held[name] = variable
 
     def meta(self, name: str) -> str:
         """Give the source that reads a value of the envelope (for expressions)."""
@@ -338,6 +349,7 @@ class SegmentCode:
         """Note that `data` no longer says what `raw` and `event` say. Call it after the last read of the old."""
         self.pristine = self.encoded = self.is_line = False
         self.peek = None
+        self.held = {}
         if self.envelope == "lines":
             self.has_event = False
         else:
@@ -355,6 +367,7 @@ class SegmentCode:
         self.is_dict = self.owned = self.has_time = self.is_line = False
         self.has_event = self.pristine = self.encoded = True
         self.part = self.peek = None
+        self.held = {}
 
     def finish(self) -> None:
         """Write the end of the loop's body: what passed is collected, and what fails in it is accounted for."""
