@@ -17,7 +17,7 @@ from rx_collector.operators.parse import Parse
 from rx_collector.operators.window import Grouping
 from rx_collector.stream.chain import shared_by
 from rx_collector.stream.code import UNSPLICED
-from rx_collector.stream.edits import Edit, plan
+from rx_collector.stream.edits import Edit, is_plain, plan
 from rx_collector.stream.operator import Operator, Stage
 from rx_collector.stream.segment import Segment, Step
 from rx_collector.stream.switches import is_on
@@ -156,7 +156,8 @@ def of_row(row: Sequence[Step], segment: Segment, *, to_bytes: bool) -> Iterator
         None,
     )
     if spliced:
-        yield f"{what}; the edits are made on its bytes"
+        where = ", where its keys are those of lines before it; else it is decoded" if planned.learned else ""
+        yield f"{what}; the edits are made on its bytes{where}"
     elif at is None:
         yield f"{what}; {'it is written as it came' if to_bytes else 'the rest where somebody behind reads it'}"
     else:
@@ -240,9 +241,9 @@ def _names(edits: Sequence[Edit] | None) -> set[str]:
 def _alone(stage: Stage) -> str:
     edits = stage.edits() or ()
     new = {edit.to or edit.name for edit in edits if edit.kind != "drop"}
-    if itself := new & (stage.edits_read() or frozenset()):
+    if not is_on("layouts") and (itself := new & (stage.edits_read() or frozenset())):
         return f"sets {min(itself)}, which it reads itself"
-    if len(edits) > 1 and all(edit.kind in ("drop", "rename") for edit in edits):
+    if all(is_plain(name) for edit in edits for name in (*edit.names, *edit.fields)):
         return "changes so much of a line that decoding it is quicker"
     return "changes names that cannot be found in a line for sure"
 
@@ -258,6 +259,6 @@ def _together(stage: Stage, before: Stage, earlier: str) -> str:
         return f"stands behind an edit, {earlier}"
     if any(edit.kind == "keep" for edit in before.edits() or ()):
         return f"needs a field that {earlier} does not keep, or sets one that it keeps"
-    if both := _names(edits) & (_needed(before) or frozenset()):
+    if not is_on("layouts") and (both := _names(edits) & (_needed(before) or frozenset())):
         return f"changes {min(both)}, which {earlier} reads: whether a line has it has to be known"
     return f"and {earlier} change so much of a line that decoding it is quicker"

@@ -19,6 +19,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any, Final
 
 from rx_collector.event import Event, Lines, Origin, Packed, encode_json, from_json, from_message, pack
@@ -88,11 +89,15 @@ def batch_as_bytes(batch: Lines) -> bytes:
     """Give a batch as bytes."""
     origin = batch.origin
     shared = (origin.run, origin.runner, origin.incarnation, origin.pid, origin.observed_ns, origin.type, origin.parsed)
-    return marshal.dumps((batch.lines, batch.first, shared, batch.repaired, batch.broken))
+    lines = batch.lines if batch.ended is None else b"".join(batch.ended)
+    return marshal.dumps((lines, batch.first, shared, batch.repaired, batch.broken))
 
 
 def _batch_of(body: bytearray) -> Lines:
     lines, first, origin, repaired, broken = marshal.loads(body)
+    if isinstance(lines, bytes):
+        ended = BytesIO(lines).readlines()
+        return Lines.of_ended(ended, first, Origin(*origin), (lines, len(ended[0])))
     return Lines(lines, first, Origin(*origin), repaired, broken)
 
 
@@ -101,7 +106,7 @@ def _batch_of(body: bytearray) -> Lines:
 
 def _pack_events(events: Sequence[Event], batch: Lines) -> tuple[Any, ...]:
     """Give events as columns: how each travels, which line it is of, its JSON, its payload, time and part."""
-    lines, first = batch.lines, batch.first
+    first, repaired = batch.first, batch.repaired
     forms, numbers = bytearray(), []
     encoded: list[bytes | None] = []
     packed: list[bytes] = []
@@ -112,7 +117,7 @@ def _pack_events(events: Sequence[Event], batch: Lines) -> tuple[Any, ...]:
         form = 0 if event.raw is None else _HAS_RAW
         if data is from_message:
             forms.append(form + _MESSAGE)
-        elif data is from_json and event.encoded is lines[number]:
+        elif data is from_json and (event.encoded is event.raw or (repaired and event.encoded is batch.lines[number])):
             forms.append(form + _LINE)
         elif data is from_json:
             forms.append(form + _JSON)
@@ -149,38 +154,37 @@ def _of_packed(packed: bytes, text: bytes | None) -> Any:
 def events_of(columns: tuple[Any, ...], batch: Lines) -> list[Event]:
     """Make the events again, of the lines of their batch."""
     forms, numbers, encoded, packed, times, parts = columns
-    origin, lines, first, repaired = batch.origin, batch.lines, batch.first, batch.repaired
+    origin, first, repaired = batch.origin, batch.first, batch.repaired
     count = len(forms)
+    # Of lines that still have their newline only those are cut of which there are events.
+    ended = batch.ended
+    lines = [batch.lines[number] for number in numbers] if ended is None else [ended[number][:-1] for number in numbers]
     events: list[Event]
     if forms.count(_HAS_RAW + _LINE) == count:
-        events = [Event(from_json, lines[number], origin, first + number, lines[number]) for number in numbers]
+        events = [
+            Event(from_json, line, origin, first + number, line) for number, line in zip(numbers, lines, strict=True)
+        ]
     elif forms.count(_JSON) == count:
         events = [
             Event(from_json, None, origin, first + number, text) for number, text in zip(numbers, encoded, strict=True)
         ]
     elif not any(form & ~_HAS_RAW != _PACKED for form in set(forms)):
         events = [
-            Event(
-                _of_packed(data, text),
-                lines[number] if form & _HAS_RAW else None,
-                origin,
-                first + number,
-                text,
-            )
-            for form, number, text, data in zip(forms, numbers, encoded, packed, strict=True)
+            Event(_of_packed(data, text), line if form & _HAS_RAW else None, origin, first + number, text)
+            for form, number, line, text, data in zip(forms, numbers, lines, encoded, packed, strict=True)
         ]
     else:
         texts, payloads = iter(encoded), iter(packed)
         events = []
-        for form, number in zip(forms, numbers, strict=True):
-            raw = lines[number] if form & _HAS_RAW else None
+        for form, number, line in zip(forms, numbers, lines, strict=True):
+            raw = line if form & _HAS_RAW else None
             sort = form & ~_HAS_RAW
             data: Any = from_json
             text = None
             if sort == _MESSAGE:
                 data = from_message
             elif sort == _LINE:
-                text = lines[number]
+                text = line
             else:
                 text = next(texts)
                 if sort == _PACKED:
