@@ -159,12 +159,11 @@ def with_newlines(batches: list[Any]) -> list[Any]:
 
 def both(batches: list[Any], *operators: Any) -> Run:
     """Run it in this process and in two, and see that it comes to the same."""
-    ended = run(with_newlines(batches), *operators, workers=2)
     here = run(batches, *operators, workers=1)
     shared = run(batches, *operators, workers=2)
-    assert shared.events() == here.events() == ended.events()
-    assert shared.nodes() == here.nodes() == ended.nodes()
-    assert shared.rejected == here.rejected == ended.rejected
+    assert shared.events() == here.events()
+    assert shared.nodes() == here.nodes()
+    assert shared.rejected == here.rejected
     assert str(shared.result.error) == str(here.result.error)
     return shared
 
@@ -196,17 +195,19 @@ ROWS: list[tuple[str, list[Any]]] = [
 def test_it_comes_to_the_same(capture: str, operators: list[Any]) -> None:
     """Batches of all sizes, few lines and many, come out as if one process had done them."""
     random.seed(capture)
-    lines = of_capture(capture, 8000 // len(of_capture(capture, 1)) + 1)
-    sizes = [1, 3, FEW, FEW + 1, 200, 900]
-    run = both(batches_of(lines, lambda: random.choice(sizes)), *operators)
-    assert run.report.pipelines["test"].nodes[0].taken == len(lines)
-    assert run.result.events or run.rejected
+    lines = of_capture(capture, 3000 // len(of_capture(capture, 1)) + 1)
+    sizes = [1, FEW, FEW + 1, 200, 500]
+    batches = batches_of(lines, lambda: random.choice(sizes))
+    shared = both(batches, *operators)
+    assert run(with_newlines(batches), *operators, workers=2).events() == shared.events()
+    assert shared.report.pipelines["test"].nodes[0].taken == len(lines)
+    assert shared.result.events or shared.rejected
 
 
 def test_batches_that_are_done_out_of_order_go_on_in_theirs() -> None:
-    lines = [f"{number}".encode() for number in range(20_000)]
+    lines = [f"{number}".encode() for number in range(8_000)]
     shared = run(batches_of(lines, 100), Slowly(), workers=4)
-    assert [event.line for event in shared.result.events] == list(range(1, 20_001))
+    assert [event.line for event in shared.result.events] == list(range(1, 8_001))
 
 
 def test_lines_that_are_no_lines_and_no_text() -> None:
@@ -279,7 +280,7 @@ def test_the_first_rejection_is_logged_and_the_others_are_not(log: list[str]) ->
 def test_a_time_that_cannot_be_used_is_told_once(log: list[str]) -> None:
     lines = [b'{"t":"never"}'] * 2000
     both(batches_of(lines), op.parse("json", time={"field": "t"}))
-    assert sum("bears no usable time" in line for line in log) == 3  # of three runs
+    assert sum("bears no usable time" in line for line in log) == 2  # of two runs
 
 
 def test_an_error_of_the_source_comes_after_what_came_before() -> None:
