@@ -12,7 +12,7 @@ from rx_collector.config.options import COUNT, DURATION, TEXT, Choice, Kind, Lis
 from rx_collector.errors import OutputError
 from rx_collector.event import Event, Origin
 from rx_collector.expressions.keys import hashable
-from rx_collector.expressions.option import EXPRESSION, Evaluation
+from rx_collector.expressions.option import KEY, Evaluation
 from rx_collector.ledger import Node
 from rx_collector.operators._state import Bounded, reject
 from rx_collector.stream.code import with_fields
@@ -69,8 +69,8 @@ class Join(BatchOperator):
     in_groups: ClassVar[bool] = False
 
     other: Any = option(OTHER_STREAM, "The pipeline.", example="started", key="with")
-    on: Evaluation = option(EXPRESSION, "What is looked for.", example="pid")
-    key: Evaluation | None = option(EXPRESSION, "What it is in the other one; the same unless said.", None)
+    on: Evaluation = option(KEY, "What is looked for.", example="pid")
+    key: Evaluation | None = option(KEY, "What it is in the other one; the same unless said.", None)
     fields: Sequence[str] | None = option(
         ListOf(TEXT, single=True, least=1), "The fields that are added; all of them unless said.", None
     )

@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING
 
 from rx_collector.config.options import COUNT, DURATION, ListOf, Scope, described, option
-from rx_collector.expressions.option import EXPRESSION, Evaluation, fields_read
+from rx_collector.expressions.option import KEY, Evaluation, fields_read
 from rx_collector.operators._state import Bounded, emit_verdict
 from rx_collector.stream.operator import Stage, operator
 
@@ -40,7 +40,7 @@ class Throttle(Stage):
     count: int = option(COUNT, "How many events.", example="100")
     time: float = option(DURATION, "In which time.", 1.0)
     key: Sequence[Evaluation] | None = option(
-        ListOf(EXPRESSION, single=True), "What has a limit of its own; all events share one unless said.", None
+        ListOf(KEY, single=True), "What has a limit of its own; all events share one unless said.", None
     )
     size: int = option(COUNT, "How many keys are remembered.", 10_000)
 
