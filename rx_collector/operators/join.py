@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import reactivex
 
-from rx_collector.config.options import COUNT, DURATION, TEXT, Choice, Kind, ListOf, Scope, described, option
+from rx_collector.config.options import COUNT, DURATION, TEXT, Choice, Kind, ListOf, Scope, described, option, plainly
 from rx_collector.errors import OutputError
 from rx_collector.event import Event, Origin
 from rx_collector.expressions.keys import hashable
@@ -28,9 +28,15 @@ class _OtherKind(Kind):
     wanted = "the name of a pipeline"
 
     def convert(self, value: Any, scope: Scope) -> Any:
-        if isinstance(value, reactivex.Observable) and scope.document is None:
+        if isinstance(value, str) and value:
             return value
-        return value if isinstance(value, str) and value else self._wanted(value, scope)
+        if scope.document is not None:
+            return self._wanted(value, scope)
+        if isinstance(value, reactivex.Observable):
+            return value
+        return scope.wrong(
+            f"an Observable such as rx.runner('vmstat', '1') is wanted here, or {self.wanted}, not {plainly(value)}"
+        )
 
     def schema(self) -> dict[str, Any]:
         return {"type": "string"}
