@@ -730,7 +730,7 @@ class _Walk:
         """Report each call within ``{}`` or ``[]`` that YAML cuts at a comma, as in ``{a: default(n, 0)}``, and mark what
         is left of its value. Gives the nodes that are the rest of a call.
         """
-        if not node.flow_style:
+        if not isinstance(node, MappingNode | SequenceNode) or not node.flow_style:
             return set()
         pairs = [item if isinstance(item, tuple) else (item, None) for item in node.value]
         rest: set[int] = set()

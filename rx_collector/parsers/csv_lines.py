@@ -60,8 +60,8 @@ class Csv(Format):
             scope.child("header").wrong("the columns are named already; 'header: true' goes without 'columns'")
         if self.columns is not None and len(set(self.columns)) < len(self.columns):
             scope.child("columns").wrong("a column is named twice")
-        for name in (self.types or {}) if self.columns is not None else ():
-            if name not in self.columns:
+        for name in self.types or {}:
+            if self.columns is not None and name not in self.columns:
                 scope.child("types").wrong(f"there is no column {name!r}")
 
     def parser(self) -> TextParser:
