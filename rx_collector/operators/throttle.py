@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rx_collector.config.options import COUNT, DURATION, ListOf, Scope, described, option
 from rx_collector.expressions.option import KEY, Evaluation, fields_read
-from rx_collector.operators._state import Bounded, emit_verdict
+from rx_collector.operators._state import SET_BACK, Bounded, emit_verdict
 from rx_collector.stream.operator import Stage, operator
 
 if TYPE_CHECKING:
@@ -66,7 +66,9 @@ class _Buckets:
     def take(self, key: Hashable, now: int) -> bool | None:
         """True: it may pass; False: it may not; None: it may, and a key was forgotten for it."""
         tokens, then = self._buckets.get(key)
-        if then:
+        if then > now + SET_BACK:
+            then = now
+        elif then:
             tokens = min(self._count, tokens + max(0, now - then) * self._per_nanosecond)
         passes = tokens >= 1
         if self._buckets.put(key, (tokens - passes, max(now, then))):

@@ -99,6 +99,21 @@ def test_throttle_of_a_clock_that_goes_back_gives_no_tokens() -> None:
     assert [one.line for one in result.events] == [1, 4]
 
 
+@pytest.mark.parametrize(
+    ("operator", "lines"),
+    [(op.throttle(1, "1s"), [1, 4, 6]), (op.dedupe("k", "2s"), [1, 3, 6])],
+    ids=["throttle", "dedupe"],
+)
+def test_a_clock_that_is_set_back_by_an_hour_holds_nothing_up_for_it(operator: Any, lines: list[int]) -> None:
+    moments = [(second, {"k": "a"}) for second in (3600, 3600.5, 0, 1, 1.5, 2)]
+    assert [one.line for one in over_time(operator, given=moments).events] == lines
+
+
+def test_a_log_writes_again_when_the_clock_was_set_back(log: list[str]) -> None:
+    over_time(op.log("message", count=1), given=[(n, {"message": str(n)}) for n in (3600, 3600.5, 0, 0.5, 1)])
+    assert [line.split()[1] for line in log if line.startswith("INFO")] == ["3600", "0", "1"]
+
+
 def test_throttle_forgets_a_key_and_says_so() -> None:
     result = run(op.throttle(1, "1h", "k", size=1), events=[{"k": k} for k in "abab"])
     assert len(result.data) == 4
