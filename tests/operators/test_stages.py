@@ -355,6 +355,8 @@ SECRETS = {
         "Proxy-Authorization:{}",
         '"authorization": "Bearer {}"',
         "GET / HTTP/1.1\\r\\nAuthorization: token {}\\r\\nHost: x",
+        "postgresql://app:{}@db.example:5432/x",
+        "cloned 'https://:{}@host/x.git'",
     ],
     "cookie": ["Cookie: session={}; other=1", "set-cookie: {}"],
     "key": ["api_key={}&x=1", "password: {}", "AWS_SECRET_KEY={}", '{"access-token": "{}"}', "--password={}"],
@@ -405,6 +407,7 @@ def test_redact_takes_out(name: str, text: str) -> None:
         ("email", "user@localhost"),
         ("token", "sk-short"),
         ("authorization", "the authorization was given"),
+        ("authorization", "http://host:8080/a@b and ssh://git@host:22/x"),
         ("key", "a keyboard, a monkey=x"),
     ],
 )
@@ -432,6 +435,25 @@ def test_redact_looks_everywhere() -> None:
         "tokens": True,
         "none": None,
     }
+
+
+def test_redact_takes_all_that_is_in_a_secret() -> None:
+    record = {
+        "set-cookie": ["a=1", {"b": 2, "c": [True, None, 3.5]}],
+        "authorization": {"scheme": "x", "password": "y"},
+    }
+    (data,) = run(op.redact(), events=[record]).data
+    assert data == {
+        "set-cookie": ["[redacted]", {"b": "[redacted]", "c": [True, None, "[redacted]"]}],
+        "authorization": {"scheme": "[redacted]", "password": "[redacted]"},
+    }
+    assert run(op.redact(fields=False), events=[record]).data == [record]
+
+
+def test_redact_loses_no_field_whose_name_was_a_secret() -> None:
+    record = {"a@b.example": 1, "c@d.example": 2, "[redacted]": 3, "e@f.example": {"x": 4}}
+    (data,) = run(op.redact("email"), events=[record]).data
+    assert data == {"[redacted]": 1, "[redacted]_2": 2, "[redacted]_3": 3, "[redacted]_4": {"x": 4}}
 
 
 def test_redact_by_hash_drop_and_patterns_of_ones_own() -> None:
