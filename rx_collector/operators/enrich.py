@@ -14,7 +14,7 @@ from loguru import logger
 from rx_collector.config.document import parse_document
 from rx_collector.config.options import COUNT, PATH, TEXT, Choice, ListOf, Scope, described, option
 from rx_collector.errors import ConfigError, OutputError
-from rx_collector.event import encode_json
+from rx_collector.expressions.keys import canonical
 from rx_collector.expressions.option import KEY, Evaluation
 from rx_collector.stream.operator import Stage, operator
 
@@ -123,7 +123,7 @@ class _Table:
 def _key(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    return encode_json(value).decode()
+    return canonical(value).decode()
 
 
 def read_table(spec: Enrich) -> _Rows:
