@@ -64,6 +64,11 @@ class Csv(Format):
             if self.columns is not None and name not in self.columns:
                 scope.child("types").wrong(f"there is no column {name!r}")
 
+    @property
+    def independent(self) -> bool:  # type: ignore[override]
+        """Whether no line says what the others mean."""
+        return not self.header
+
     def parser(self) -> TextParser:
         separator = self.separator or self.default_separator
         types, nulls = self.types or {}, frozenset(self.nulls)

@@ -6,6 +6,7 @@ import base64
 import json
 import random
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from loguru import logger
 import rx_collector as rx
 from rx_collector import operators as op
 from rx_collector.event import Event, Lines, Origin
+from rx_collector.stream.segment import Step, compile_segment
 from tests.events import ORIGIN, event, run, run_batches
 
 
@@ -496,3 +498,45 @@ def test_redact_takes_no_time_for_hostile_texts(text: str) -> None:
     began = time.process_time()
     run(op.redact(every), events=[{"m": text}])
     assert time.process_time() - began < 5
+
+
+READ_AGAIN = [
+    op.set(a="pid", b="pid + 1"),
+    op.set(pid="pid * 10"),
+    op.set(c="pid", pid="a"),
+    op.filter("pid != None and c != None"),
+    op.set(d="pid + c", e="uid"),
+    op.rename(uid="pid"),
+    op.set(f="pid", g="uid"),
+    op.map(lambda event: event.data | {"pid": 7}),
+    op.set(h="pid"),
+    op.set(i="pid", j="h"),
+]
+
+
+@pytest.mark.parametrize("count", range(1, len(READ_AGAIN) + 1))
+def test_a_field_that_is_read_again_has_its_latest_value(count: int) -> None:
+    expected: dict[str, Any] = {"pid": 1, "uid": 5}
+    steps: list[Callable[[dict[str, Any]], dict[str, Any]]] = [
+        lambda d: d | {"a": d["pid"], "b": d["pid"] + 1},
+        lambda d: d | {"pid": d["pid"] * 10},
+        lambda d: d | {"c": d["pid"], "pid": d["a"]},
+        lambda d: d,
+        lambda d: d | {"d": d["pid"] + d["c"], "e": d["uid"]},
+        lambda d: {name: value for name, value in d.items() if name not in ("uid", "pid")} | {"pid": d["uid"]},
+        lambda d: d | {"f": d["pid"], "g": None},
+        lambda d: d | {"pid": 7},
+        lambda d: d | {"h": d["pid"]},
+        lambda d: d | {"i": d["pid"], "j": d["h"]},
+    ]
+    for step in steps[:count]:
+        expected = step(expected)
+    (made,) = run(op.parse("json"), *READ_AGAIN[:count], lines=['{"pid":1,"uid":5}']).events
+    assert made.data == expected
+
+
+def test_a_field_that_is_read_again_is_held() -> None:
+    steps = [
+        Step(stage, stage.name) for stage in (op.parse("json"), *[op.set({f"x{n}": f"uid + {n}"}) for n in range(9)])
+    ]
+    assert compile_segment(steps, "lines").source.count("data.get('uid')") == 1
