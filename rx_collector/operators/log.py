@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from rx_collector.config.options import COUNT, DURATION, Choice, Scope, described, option
 from rx_collector.expressions.option import EXPRESSION, Evaluation
 from rx_collector.log import logger
+from rx_collector.operators._state import SET_BACK
 from rx_collector.stream.operator import Stage, operator
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class _Limit:
         self._left_out = 0
 
     def room(self, now: int) -> bool:
-        if self._since is None or now - self._since >= self._nanoseconds:
+        if self._since is None or not -SET_BACK < now - self._since < self._nanoseconds:
             self._since, self._written = now, 0
         if self._written < self._count:
             self._written += 1
