@@ -23,8 +23,7 @@ used, so that importing the package, or asking the command for help, costs littl
 from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from loguru import logger as _logger
-
+from rx_collector import log as _log  # noqa: F401  it makes sure that the library is silent, whenever loguru is imported
 from rx_collector._version import __version__
 
 if _TYPE_CHECKING:
@@ -64,8 +63,6 @@ __all__ = [
     "runner",
     "sinks",
 ]
-
-_logger.disable("rx_collector")
 
 _WHERE = {
     "errors": "BackpressureError ConfigError Mistake OutputError ParseError ProcessError RxCollectorError",

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta, tzinfo
-from decimal import Decimal, InvalidOperation
 from typing import Any, Final, NamedTuple
-from zoneinfo import ZoneInfo
+
+from rx_collector.later import later
 
 __all__ = [
     "CLOCKS",
@@ -189,6 +189,8 @@ def zone_named(name: str) -> tzinfo | None:
         return None
     if name.upper() in ("UTC", "Z"):
         return UTC
+    from zoneinfo import ZoneInfo
+
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
@@ -271,9 +273,9 @@ def _nanoseconds(value: Any, scale: int) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        exact = Decimal(str(value)) if isinstance(value, float) else Decimal(value)
+        exact = later("decimal", "Decimal")(str(value) if isinstance(value, float) else value)
         return int((exact * scale).to_integral_value()) if exact.is_finite() and abs(exact) < 10**20 else None
-    except InvalidOperation:
+    except ArithmeticError:  # decimal.InvalidOperation
         return None
 
 

@@ -7,7 +7,7 @@ bytes are not text, or ``data``, its payload, where that had been changed. A sin
 
 from __future__ import annotations
 
-import base64
+from binascii import a2b_base64
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -72,7 +72,7 @@ def _raw(record: Mapping[str, Any]) -> bytes | None:
     if isinstance(text := record.get("raw"), str):
         return text.encode("utf-8", "surrogatepass")
     if isinstance(encoded := record.get("raw_base64"), str):
-        return base64.b64decode(encoded, validate=True)
+        return a2b_base64(encoded, strict_mode=True)
     return None
 
 

@@ -6,8 +6,10 @@ Everything raised on purpose is an `RxCollectorError`; anything else that escape
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
+
+from rx_collector.frozen import frozen
 
 __all__ = [
     "USED_AT",
@@ -29,7 +31,7 @@ class RxCollectorError(Exception):
     """The base of every error that rx_collector raises on purpose."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Mistake:
     """One thing that is wrong in a description, and where.
 

@@ -6,15 +6,15 @@ turns what passes into `Event` objects, and from there on a batch is a plain lis
 
 from __future__ import annotations
 
-import base64
-import json
 import marshal
-import pickle
+from binascii import b2a_base64
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
+
+from rx_collector.later import later
 
 __all__ = [
     "Event",
@@ -38,6 +38,8 @@ def _decode_lazily(encoded: bytes) -> Any:
     try:
         return _decode(encoded)
     except msgspec.ValidationError:
+        import json
+
         return json.loads(encoded)
 
 
@@ -64,7 +66,7 @@ class Packed(msgspec.Struct, eq=False, gc=False):
 
     def unpack(self) -> Any:
         """Make the payload."""
-        load = marshal.loads if self.packed[:1] == b"m" else pickle.loads
+        load = marshal.loads if self.packed[:1] == b"m" else later("pickle", "loads")
         return load(memoryview(self.packed)[1:])
 
 
@@ -73,7 +75,7 @@ def pack(value: Any) -> bytes:
     try:
         return b"m" + marshal.dumps(value)
     except ValueError:
-        return b"p" + pickle.dumps(value)
+        return b"p" + bytes(later("pickle", "dumps")(value))
 
 
 class _NotJson:
@@ -396,7 +398,7 @@ def rejected(
         try:
             record["raw"] = raw.decode("utf-8")
         except UnicodeDecodeError:
-            record["raw_base64"] = base64.b64encode(raw).decode("ascii")
+            record["raw_base64"] = b2a_base64(raw, newline=False).decode("ascii")
     return Event(
         record,
         None,

@@ -13,7 +13,7 @@ import signal
 import subprocess
 from collections.abc import Callable
 
-from loguru import logger
+from rx_collector.log import logger
 
 __all__ = ["Guardian"]
 

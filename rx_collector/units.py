@@ -5,7 +5,7 @@ Inside the program a duration is a float of seconds, a size an int of bytes, a c
 
 from __future__ import annotations
 
-import re
+from rx_collector.later import pattern
 
 __all__ = ["format_count", "format_duration", "format_size", "parse_count", "parse_duration", "parse_size"]
 
@@ -23,10 +23,10 @@ _BYTES = {
     "TiB": 2**40,
 }
 _PART = r"(\d[\d_]*(?:\.\d+)?)\s*"
-_DURATION = re.compile(rf"(?:{_PART}(ns|us|µs|ms|s|m|h|d)\s*)+")
-_DURATION_PART = re.compile(rf"{_PART}(ns|us|µs|ms|s|m|h|d)")
-_SIZE = re.compile(rf"{_PART}({'|'.join(_BYTES)})")
-_COUNT = re.compile(r"\d+(?:_\d+)*")
+_DURATION = pattern(rf"(?:{_PART}(ns|us|µs|ms|s|m|h|d)\s*)+")
+_DURATION_PART = pattern(rf"{_PART}(ns|us|µs|ms|s|m|h|d)")
+_SIZE = pattern(rf"{_PART}({'|'.join(_BYTES)})")
+_COUNT = pattern(r"\d+(?:_\d+)*")
 
 
 _LONGEST = 100 * 365.25 * 86_400

@@ -8,8 +8,7 @@ consumer    the thread behind a boundary
 
 from rx_collector.backpressure.boundary import Boundary
 from rx_collector.backpressure.strategy import STRATEGIES, Strategy
-from rx_collector.config.registry import import_all
 
 __all__ = ["STRATEGIES", "Boundary", "Strategy"]
 
-import_all(__name__, list(__path__))
+STRATEGIES.look_in(__name__, __path__)

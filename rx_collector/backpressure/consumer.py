@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from loguru import logger
-
 from rx_collector.backpressure.boundary import Boundary
+from rx_collector.log import logger
 from rx_collector.stream.flow import Acknowledging, Batch, BatchObserver, Connection, Context
 
 __all__ = ["Consumer"]

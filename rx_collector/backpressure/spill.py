@@ -6,14 +6,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
-from loguru import logger
-
 from rx_collector.backpressure.queue import size_of
 from rx_collector.backpressure.spill_file import LEAST_BYTES, SPACING, STEP, Damaged, NoRoom, Row, SpillFile
 from rx_collector.backpressure.strategy import Change, Store, Strategy, WorstCase, strategy
 from rx_collector.config.options import PATH, SIZE, Choice, Scope, described, option
 from rx_collector.errors import OutputError
 from rx_collector.event import Event
+from rx_collector.log import logger
 from rx_collector.units import format_size
 
 __all__ = ["Spill"]

@@ -14,11 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from loguru import logger
-
 from rx_collector.backpressure.records import decode, encode
 from rx_collector.errors import OutputError
 from rx_collector.event import Event
+from rx_collector.log import logger
 
 __all__ = ["LEAST_BYTES", "SPACING", "STEP", "Damaged", "NoRoom", "Row", "SpillFile"]
 

@@ -1,4 +1,7 @@
-"""The command line, a module a command. A user's mistake prints one line and exits with 2; a bug prints a traceback."""
+"""The command line, a module a command, imported when it is asked for.
+
+A user's mistake prints one line and exits with 2; a bug prints a traceback.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +9,55 @@ import contextlib
 import errno
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from typing import Final
 
 import click
 
 from rx_collector._version import __version__
-from rx_collector.cli.catalogue import describe, list_, schema
-from rx_collector.cli.explain import explain
-from rx_collector.cli.graph import graph
-from rx_collector.cli.init import init
-from rx_collector.cli.mistakes import show_mistakes
-from rx_collector.cli.record import record
-from rx_collector.cli.replay import replay
-from rx_collector.cli.run import run
-from rx_collector.cli.test import test
-from rx_collector.cli.validate import validate
+from rx_collector.cli.starting import starting
 from rx_collector.errors import ConfigError, RxCollectorError
 
 __all__ = ["main"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+#: The module and the function of each command.
+_COMMANDS: Final = {
+    "init": "init.init",
+    "run": "run.run",
+    "validate": "validate.validate",
+    "test": "test.test",
+    "explain": "explain.explain",
+    "graph": "graph.graph",
+    "record": "record.record",
+    "replay": "replay.replay",
+    "list": "catalogue.list_",
+    "describe": "catalogue.describe",
+    "schema": "catalogue.schema",
+}
+
+
+class _Commands(Mapping[str, click.Command]):
+    """The commands by name, each imported when it is looked up."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        module, _, function = _COMMANDS[name].partition(".")
+        with starting():
+            command: click.Command = getattr(import_module(f"{__name__}.{module}"), function)
+        return command
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_COMMANDS)
+
+    def __len__(self) -> int:
+        return len(_COMMANDS)
+
+
+@click.group(
+    commands=_Commands(),  # type: ignore[arg-type,unused-ignore]
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, prog_name="rx-collector")
 def cli() -> None:
     """Start programs that print what they observe, and carry every event to where it is wanted, or say why not.
@@ -41,10 +72,6 @@ def cli() -> None:
     rx-collector replay          play such a file through pipelines, the same every time, at any speed
     rx-collector list            what a pipeline can be made of
     """
-
-
-for command in (init, run, validate, test, explain, graph, record, replay, list_, describe, schema):
-    cli.add_command(command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -62,6 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo(f"{path}: {' '.join(error.format_message().split())}", err=True)
         code = 2
     except ConfigError as error:
+        from rx_collector.cli.mistakes import show_mistakes
+
         show_mistakes(error)
         code = 2
     except RxCollectorError as error:

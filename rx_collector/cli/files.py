@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -41,6 +40,8 @@ def check_writable(path: str, option: str) -> None:
 
 def write_whole(path: str, data: bytes) -> None:
     """Write a file whole or not at all."""
+    import tempfile
+
     try:
         if os.path.exists(path) and not os.path.isfile(path):
             with open(path, "wb") as file:

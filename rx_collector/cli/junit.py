@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from rx_collector.cli.verdicts import Results, failure_lines, legible
+from rx_collector.cli.verdicts import Results, failure_lines
+from rx_collector.graph.text import legible
 
 __all__ = ["junit"]
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 import click
 
 from rx_collector.cli.stderr import columns
-from rx_collector.cli.verdicts import legible
 from rx_collector.errors import ConfigError, Mistake
+from rx_collector.graph.text import legible
 
 __all__ = ["mistake_lines", "mistakes_text", "show_mistakes"]
 

@@ -9,11 +9,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from loguru import logger
-
-from rx_collector.cli.mistakes import mistakes_text
 from rx_collector.cli.watch import Watch
 from rx_collector.errors import ConfigError
+from rx_collector.log import logger
 from rx_collector.pipeline.collector import Collector
 from rx_collector.pipeline.project import Project
 
@@ -50,6 +48,8 @@ class Files:
         try:
             project = self._load()
         except ConfigError as error:
+            from rx_collector.cli.mistakes import mistakes_text
+
             if self._changes is not None:
                 self._changes.add(error.files)
             self._write(f"reload refused, what ran runs on:\n{mistakes_text(error)}\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -12,24 +13,26 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
-from loguru import logger
 
 from rx_collector.cli.files import check_writable, load_all, profile_option, write_whole
 from rx_collector.cli.reload import EarlyHangUps, Files, Terminal, Watching
 from rx_collector.cli.sheet import Progress, print_sheet
+from rx_collector.cli.starting import starting
 from rx_collector.cli.stderr import StandardError
 from rx_collector.cli.watch import Watch
 from rx_collector.errors import OutputError
+from rx_collector.log import logger
 from rx_collector.pipeline.collector import Collector
 from rx_collector.pipeline.project import Project
-from rx_collector.sinks.console import Console
 from rx_collector.units import parse_count, parse_duration
 
 if TYPE_CHECKING:
-    from loguru import Message
+    from loguru import Logger, Message
 
 __all__ = ["COUNT", "DURATION", "carry_out", "run", "stop_on_signals"]
 
+#: The colours of the levels, those that loguru has for them.
+_COLORS = {"DEBUG": "blue", "INFO": None, "WARNING": "yellow", "ERROR": "red"}
 _TURN = 0.0002  # seconds; shorter turns cost processor time, those of 0.2 ms none that could be measured
 
 
@@ -93,7 +96,8 @@ def run(
     """
     with EarlyHangUps() as early:
         changes = Watch(files, others=lambda project: project.files) if watch else None  # before they are read
-        project = load_all(files, profile)
+        with starting():
+            project = load_all(files, profile)
         if report is not None:
             check_writable(report, "--report")
         return carry_out(
@@ -193,22 +197,37 @@ def _short_turns() -> Iterator[None]:
 
 def log_to_stderr(redact: Callable[[str], str], level: str, write: Callable[[str], object]) -> None:
     """Turn logging on; `redact` hides the values of secret variables, `write` puts a line on standard error."""
-    logger.remove()
-
-    def show(message: Message) -> None:
-        write(redact(str(message)))  # the whole of it: a traceback, too, may show what was read
-
-    layout = "<dim>{time:HH:mm:ss}</dim> <level>{level: <7}</level> {message}"
     colorize = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-    # Without the values of variables in tracebacks: they are cut, and a part of a secret is not known for one.
-    logger.add(show, level=level, format=layout, colorize=colorize, diagnose=False)
-    logger.enable("rx_collector")
+
+    def show(level: str, text: str, exception: BaseException | None) -> None:
+        at, grave = time.strftime("%H:%M:%S"), f"{level: <7}"
+        if colorize:
+            at, grave = click.style(at, dim=True), click.style(grave, fg=_COLORS[level], bold=True)
+        line = f"{at} {grave} {text}\n"
+        if exception is not None:
+            from traceback import format_exception
+
+            line += "".join(format_exception(exception))
+        write(redact(line))  # the whole of it: a traceback, too, may show what was read
+
+    def join(loguru: Logger) -> None:
+        layout = "<dim>{time:HH:mm:ss}</dim> <level>{level: <7}</level> {message}"
+        loguru.remove()
+
+        def show(message: Message) -> None:
+            write(redact(str(message)))
+
+        # Without the values of variables in tracebacks: they are cut, and a part of a secret is not known for one.
+        loguru.add(show, level=level, format=layout, colorize=colorize, diagnose=False)
+        loguru.enable("rx_collector")
+
+    logger.turn_on(level, show, join)
 
 
 def _shows_on_terminal(project: Project) -> bool:
     """Tell whether a console sink writes to the terminal, where progress would come between its lines."""
     return any(
-        isinstance(branch.sink, Console) and (sys.stdout.isatty() or branch.sink.stream == "stderr")
+        branch.sink.name == "console" and (sys.stdout.isatty() or getattr(branch.sink, "stream", "") == "stderr")
         for pipeline in project.pipelines.values()
         for branch in pipeline.sinks
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 from rx_collector.cli.stderr import columns
 from rx_collector.ledger import PipelineReport, Report
@@ -28,22 +29,73 @@ _NOTES = {
     "unlogged": "were not logged by {operator}, as its count was reached",
 }
 _RATE_OVER = 3.0  # seconds
+_WIDTH = 100  # columns, where there is no terminal
+_BETWEEN = 2  # columns of the table
+#: Variables that have rich take for a terminal what is none.
+_MAKE_TERMINAL = ("FORCE_COLOR", "TTY_COMPATIBLE", "JUPYTER_COLUMNS", "JUPYTER_LINES")
+
+_Row: TypeAlias = tuple[str, str, str]
 
 
 def print_sheet(report: Report) -> None:
     """Print the balance sheet to standard error."""
+    rows, last = list(_table(report)), list(_last(report))
+    if not sys.stderr.isatty() and not any(name in os.environ for name in _MAKE_TERMINAL):
+        text = _plain(rows, last)  # without rich, which takes its time to be imported
+        if text is not None:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+            return
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(file=sys.stderr, highlight=False, width=None if sys.stderr.isatty() else 100)
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    console = Console(file=sys.stderr, highlight=False, width=None if sys.stderr.isatty() else _WIDTH)
+    table = Table(show_header=False, box=None, padding=(0, _BETWEEN, 0, 0))
     table.add_column()
     table.add_column(justify="right")
     table.add_column(style="dim")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    for head, line in last:
+        console.print(head, end="")
+        console.print(line, markup=False, soft_wrap=True)  # one line, however long, for who looks for it
+
+
+def _plain(rows: Sequence[_Row], last: Sequence[tuple[str, str]]) -> str | None:
+    """Give the sheet as rich writes it where there are no colours; None for what rich would do more with."""
+    shown = [[_without_markup(cell) for cell in row] for row in rows]
+    lines = ["".join([_without_markup(head), line]) for head, line in last]
+    cells = [cell for row in shown for cell in row]
+    if not all(map(_is_plain, [*cells, *lines])) or any(sign in cell for cell in cells for sign in "[\\"):
+        return None  # or it may be markup
+    widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+    between = " " * _BETWEEN
+    if sum(widths) + _BETWEEN * len(widths) > _WIDTH:
+        return None
+    first, second, third = widths
+    table = [
+        f"{left:<{first}}{between}{count:>{second}}{between}{note:<{third}}{between}\n" for left, count, note in shown
+    ]
+    return "".join([*table, *(f"{line}\n" for line in lines)])
+
+
+def _without_markup(text: str) -> str:
+    for tag in ("[bold]", "[red bold]", "[red]", "[yellow]", "[green]", "[/]"):
+        text = text.replace(tag, "")
+    return text
+
+
+def _is_plain(text: str) -> bool:
+    """Tell whether rich writes a text as it is: a column for each character, and no emoji between colons."""
+    return text.isascii() and text.isprintable() and all(word.count(":") < 2 for word in text.split())
+
+
+def _table(report: Report) -> Iterator[_Row]:
     for name, runner in report.runners.items():
         starts = f", {runner.starts} starts" if runner.starts != 1 else ""
-        table.add_row(f"[bold]runner {name}[/]", "", f"{format_size(runner.bytes)}{starts}")
-        table.add_row("  lines read", format_count(runner.lines), "")
+        yield f"[bold]runner {name}[/]", "", f"{format_size(runner.bytes)}{starts}"
+        yield "  lines read", format_count(runner.lines), ""
         for what, count in (
             ("stderr lines as events", runner.stderr_events),
             ("lifecycle events", runner.lifecycle),
@@ -52,37 +104,39 @@ def print_sheet(report: Report) -> None:
             *((f"dropped, {reason}", count) for reason, count in runner.dropped.items()),
         ):
             if count:
-                table.add_row(f"  {what}", format_count(count), "")
+                yield f"  {what}", format_count(count), ""
         notes = [f"{format_count(runner.invalid_utf8)} lines were not UTF-8"] if runner.invalid_utf8 else []
         notes += [f"{format_count(runner.lost_upstream)} lost before they reached us"] if runner.lost_upstream else []
         notes += [f"ended {_how(end)}" for end in runner.exits[-1:] if end["code"] != 0]
         for note in notes:
-            table.add_row("", "", note)
+            yield "", "", note
     for name, pipeline in report.pipelines.items():
-        table.add_row(f"[bold]pipeline {name}[/]", "", "")
+        yield f"[bold]pipeline {name}[/]", "", ""
         for what, count in _rows(pipeline):
-            table.add_row(f"  {what}", format_count(count), "")
+            yield f"  {what}", format_count(count), ""
         for what, count in _notes(pipeline):
-            table.add_row("", format_count(count), what)
+            yield "", format_count(count), what
         for sink, counts in pipeline.sinks.items():
             failed = f"[red]{format_count(counts.failed)} failed[/]" if counts.failed else ""
-            table.add_row(f"  delivered to [green]{sink}[/]", format_count(counts.delivered), failed)
+            yield f"  delivered to [green]{sink}[/]", format_count(counts.delivered), failed
         for sink, count in pipeline.kept.items():
-            table.add_row(f"  kept on disk for the next run, {sink}", format_count(count), "")
+            yield f"  kept on disk for the next run, {sink}", format_count(count), ""
         if pipeline.dead_letter is not None and pipeline.dead_letter.delivered:
-            table.add_row("  records in dead letter", format_count(pipeline.dead_letter.delivered), "")
-    console.print(table)
+            yield "  records in dead letter", format_count(pipeline.dead_letter.delivered), ""
+
+
+def _last(report: Report) -> Iterator[tuple[str, str]]:
+    """Give the lines below the table: a head with markup, and what follows it without."""
     seconds = format_duration(round(report.seconds, 2))
     if report.balanced:
         mark = "green" if not report.errors else "yellow"
-        console.print(f"[{mark}]balanced[/]: every event is accounted for, after {seconds}")
+        yield f"[{mark}]balanced[/]: ", f"every event is accounted for, after {seconds}"
     else:
-        console.print(f"[red bold]not balanced[/] after {seconds}")
+        yield "[red bold]not balanced[/] ", f"after {seconds}"
         for line in report.unbalanced:
-            console.print(f"  {line}", markup=False, soft_wrap=True)
+            yield "  ", line
     for line in report.errors:
-        console.print("[red bold]failed[/]: ", end="")
-        console.print(line, markup=False, soft_wrap=True)  # one line, however long, for who looks for it
+        yield "[red bold]failed[/]: ", line
 
 
 def _how(end: dict[str, Any]) -> str:

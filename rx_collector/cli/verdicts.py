@@ -6,16 +6,17 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
 
+from rx_collector.graph.text import legible
 from rx_collector.pipeline.project import Project
 from rx_collector.pipeline.verdict import NOTHING, Failure, Field, Verdict
 from rx_collector.units import format_duration
 
-__all__ = ["Results", "failure_lines", "legible", "show"]
+__all__ = ["Results", "failure_lines", "show"]
 
 #: Each file, its project, and what came of its tests.
 Results = Sequence[tuple[str, Project, Sequence[Verdict]]]
@@ -101,16 +102,6 @@ def _shown(value: Any) -> str:
     if value is NOTHING:
         return "—"
     return _cut(legible(json.dumps(value, ensure_ascii=False, default=str)), _MOST_SHOWN)
-
-
-def legible(text: str) -> str:
-    """Give a text with escapes in the place of what cannot be shown."""
-    return "".join(_escapes(text))
-
-
-def _escapes(text: str) -> Iterable[str]:
-    for character in text:
-        yield character if character.isprintable() else character.encode("unicode_escape").decode()
 
 
 def _cut(text: str, width: int) -> str:

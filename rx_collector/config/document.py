@@ -25,6 +25,7 @@ from yaml.tokens import ScalarToken
 
 from rx_collector.config.variables import Parameters, Variables
 from rx_collector.errors import Mistake
+from rx_collector.later import pattern
 
 __all__ = ["Document", "Path", "Place", "parse_document", "read_document", "where"]
 
@@ -519,16 +520,16 @@ _TYPED: Final = "skip_lines: 10"
 
 # From nodes to values.
 
-_BREAK: Final = re.compile(r"\r\n|\r|\n")
-_PROPERTIES: Final = re.compile(r"(?:(?:!<[^>\s]*>|[!&][^\s,\[\]{}]*)(?:\s++(?:#[^\r\n]*+\s*+)*+)?)+")
+_BREAK: Final = pattern(r"\r\n|\r|\n")
+_PROPERTIES: Final = pattern(r"(?:(?:!<[^>\s]*>|[!&][^\s,\[\]{}]*)(?:\s++(?:#[^\r\n]*+\s*+)*+)?)+")
 _CORE_TAG: Final = "tag:yaml.org,2002:"
 
 _NULL: Final = frozenset(["", "~", "null", "Null", "NULL"])
 _BOOLEAN: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_INTEGER: Final = re.compile(r"[-+]?[0-9]+")
-_BASED: Final = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_INFINITE: Final = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_INTEGER: Final = pattern(r"[-+]?[0-9]+")
+_BASED: Final = pattern(r"0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT: Final = pattern(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_INFINITE: Final = pattern(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
 
 def _resolve(text: str) -> str | int | float | bool | None:
@@ -890,10 +891,10 @@ def _tag_problem(tag: str, known: Collection[str], sort: str) -> str | None:
 
 # From a scalar's text back to the source.
 
-_BLANK: Final = re.compile(r"[ \t\r\n]+")
-_FIRST_SPACES: Final = re.compile(r"(?:\s*[\r\n])?( *)")
-_LOW_SURROGATE: Final = re.compile(r"\\u([dD][c-fC-F][0-9a-fA-F]{2})")
-_LINE: Final = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|\Z)")
+_BLANK: Final = pattern(r"[ \t\r\n]+")
+_FIRST_SPACES: Final = pattern(r"(?:\s*[\r\n])?( *)")
+_LOW_SURROGATE: Final = pattern(r"\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+_LINE: Final = pattern(r"[^\r\n]*(?:\r\n|\r|\n|\Z)")
 _HEXADECIMAL: Final = {"x": 2, "u": 4, "U": 8}
 _ESCAPES: Final = {
     "0": "\0",

@@ -9,14 +9,13 @@ that is converted already gives it back unchanged.
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar, dataclass_transform, overload
 
 from rx_collector.errors import ConfigError, Mistake
+from rx_collector.later import later
 from rx_collector.units import format_duration, format_size, parse_count, parse_duration, parse_size
 
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ __all__ = [
     "SIZE",
     "TEXT",
     "Choice",
+    "Deferred",
     "Either",
     "Kind",
     "ListOf",
@@ -64,6 +64,8 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     >>> nearest("filtr", ["filter", "flatten"]), nearest("x", ["filter"])
     ('filter', None)
     """
+    import difflib
+
     near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
     return near[0] if near else None
 
@@ -402,7 +404,10 @@ class ListOf(Kind):
         self.kind = kind
         self.single = single
         self.least = least
-        self.wanted = f"a list (each {kind.wanted})"
+
+    @property
+    def wanted(self) -> str:  # type: ignore[override]
+        return f"a list (each {self.kind.wanted})"
 
     def example(self) -> str:
         item = self.kind.example()
@@ -482,6 +487,36 @@ class Nested(Kind):
         return self.spec.schema()
 
 
+class Deferred(Kind):
+    """A kind that is imported when it is first asked for something: most files have none of what it is for."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self._module = module
+        self._name = name
+
+    @property
+    def kind(self) -> Kind:
+        """The kind itself."""
+        kind: Kind = later(self._module, self._name)
+        return kind
+
+    @property
+    def wanted(self) -> str:  # type: ignore[override]
+        return self.kind.wanted
+
+    def example(self) -> str:
+        return self.kind.example()
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        return self.kind.convert(value, scope)
+
+    def schema(self) -> dict[str, Any]:
+        return self.kind.schema()
+
+    def write(self, value: Any) -> str:
+        return self.kind.write(value)
+
+
 def option(kind: Kind, doc: str, default: Any = REQUIRED, *, example: str = "", key: str = "") -> Any:
     """Declare one option of a Spec: its kind, one sentence about it, and its default.
 
@@ -497,6 +532,8 @@ def example_of(name: str, field: dataclasses.Field[Any]) -> str:
     if not value and default and isinstance(default, bool | int | float | str):
         value = kind.write(default)
         if isinstance(default, str) and not re.fullmatch(r"[A-Za-z][\w.-]*", value):
+            import json
+
             value = json.dumps(value, ensure_ascii=False)
     value = value or kind.example()
     return f"{name}: {value}" if value else ""

@@ -6,11 +6,11 @@ expanded again: what a variable holds can be any text without changing the meani
 
 from __future__ import annotations
 
-import difflib
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
+
+from rx_collector.later import pattern
 
 __all__ = ["VARIABLE", "Arguments", "Parameters", "Variables"]
 
@@ -29,15 +29,15 @@ def _balanced(levels: int) -> str:
 _INSIDE: Final = (
     r"(?P<inside>(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:(?P<operator>:[-?])(?P<word>" + _balanced(_BRACE_LEVELS) + "))?)"
 )
-_WHOLE: Final = re.compile(_INSIDE)
+_WHOLE: Final = pattern(_INSIDE)
 
 #: A variable; its first group, ``inside``, is what `Variables.value` takes. ``$${`` is not one: it is a literal ``${``.
-VARIABLE: Final[re.Pattern[str]] = re.compile(r"(?<!\$)\$\{" + _INSIDE + r"\}")
+VARIABLE: Final[re.Pattern[str]] = pattern(r"(?<!\$)\$\{" + _INSIDE + r"\}")
 
 # Everything in a text that begins with ``${`` or ``$${``, well-formed or not.
-_TOKEN: Final = re.compile(r"(?P<escape>\$\$\{)|\$\{" + _INSIDE + r"\}|(?P<malformed>\$\{)")
+_TOKEN: Final = pattern(r"(?P<escape>\$\$\{)|\$\{" + _INSIDE + r"\}|(?P<malformed>\$\{)")
 
-_SECRET: Final = re.compile(
+_SECRET: Final = pattern(
     r"secret|token|password|passwd|passphrase|api_?key|private_?key|credential", re.IGNORECASE | re.ASCII
 )
 #: What stands in the place of a secret.
@@ -135,6 +135,8 @@ class Variables:
 
     def _hide(self, value: str) -> None:
         # Messages often show a value by repr, logs as JSON: its escapes must not hide it from `redact`.
+        import json
+
         shown = {repr(value)[1:-1], json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
         self._handed_out |= {value} | shown
 
@@ -254,6 +256,8 @@ class Parameters:
             try:
                 return self._variables.value(inside)
             except ValueError as error:
+                import difflib
+
                 near = difflib.get_close_matches(match["name"], sorted(self.names), n=1) if match is not None else []
                 hint = f", or did you mean the parameter {near[0]!r}?" if near else ""
                 raise ValueError(f"{error}{hint}") from None

@@ -14,13 +14,15 @@ import math
 import operator
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from rx_collector.config.options import INVALID, Kind, Scope, TextWithList, did_you_mean, plainly
 from rx_collector.expressions.errors import ExpressionError
 from rx_collector.expressions.parse import Expression, parse_expression
 from rx_collector.expressions.sketch import Distinct, Frequent, Quantiles
+from rx_collector.frozen import frozen
+from rx_collector.later import pattern
 
 if TYPE_CHECKING:
     from rx_collector.event import Event
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["AGGREGATE", "AGGREGATES", "WINDOW_AGGREGATE", "Aggregate", "AggregateFunction", "parse_aggregate"]
 
 
-@dataclass(frozen=True)
+@frozen
 class AggregateFunction:
     """One way to make a value of many. None is skipped, as in SQL.
 
@@ -183,8 +185,8 @@ AGGREGATES: Final[dict[str, AggregateFunction]] = {
         with_parameter=_top,
     ),
 }
-_PARAMETER = re.compile(r"(.*),\s*([0-9_]+(?:\.[0-9]+)?)\s*", re.DOTALL)
-_CALL = re.compile(r"(\s*)(\w+)\s*\((.*)\)\s*", re.DOTALL)
+_PARAMETER = pattern(r"(.*),\s*([0-9_]+(?:\.[0-9]+)?)\s*", re.DOTALL)
+_CALL = pattern(r"(\s*)(\w+)\s*\((.*)\)\s*", re.DOTALL)
 
 
 class Aggregate:

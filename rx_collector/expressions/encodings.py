@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os.path
+from binascii import a2b_base64
 from collections.abc import Callable
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
 
 from rx_collector.event import encode_json
 from rx_collector.expressions.function import Function
 from rx_collector.expressions.kinds import Kinds
+from rx_collector.later import later
 
 __all__ = ["ENCODING_FUNCTIONS", "PATH_FUNCTIONS"]
 
@@ -38,9 +37,18 @@ def _of_text(function: Callable[[str], Any], name: str) -> Callable[[Any], Any]:
 
 
 def _url_parts(text: str) -> dict[str, Any]:
-    parts = urlsplit(text)
+    parts = later("urllib.parse", "urlsplit")(text)
     given = {"scheme": parts.scheme, "host": parts.hostname, "port": parts.port, "path": parts.path}
     return {**{name: value or None for name, value in given.items()}, "query": parts.query or None}
+
+
+def _unquoted(text: str) -> str:
+    unquoted: str = later("urllib.parse", "unquote")(text)
+    return unquoted
+
+
+def _of_base64(text: str) -> str:
+    return a2b_base64(text, strict_mode=True).decode("utf-8", "replace")
 
 
 def _bytes(value: Any) -> bytes:
@@ -48,11 +56,11 @@ def _bytes(value: Any) -> bytes:
 
 
 def _hash(value: Any) -> Any:
-    return None if value is None else hashlib.blake2b(_bytes(value), digest_size=8).hexdigest()
+    return None if value is None else later("hashlib", "blake2b")(_bytes(value), digest_size=8).hexdigest()
 
 
 def _sha256(value: Any) -> Any:
-    return None if value is None else hashlib.sha256(_bytes(value)).hexdigest()
+    return None if value is None else later("hashlib", "sha256")(_bytes(value)).hexdigest()
 
 
 def _json(value: Any) -> str:
@@ -107,7 +115,7 @@ ENCODING_FUNCTIONS: Final[dict[str, Function]] = {
         gives=_TEXT,
     ),
     "decode_base64": Function(
-        _of_text(lambda text: base64.b64decode(text, validate=True).decode("utf-8", "replace"), "decode_base64"),
+        _of_text(_of_base64, "decode_base64"),
         1,
         1,
         "the text that is encoded in base64",
@@ -125,7 +133,7 @@ ENCODING_FUNCTIONS: Final[dict[str, Function]] = {
         gives=_TEXT,
     ),
     "decode_url": Function(
-        _of_text(unquote, "decode_url"),
+        _of_text(_unquoted, "decode_url"),
         1,
         1,
         "a text with what its %xx stand for",

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from rx_collector.expressions.kinds import ANY, Kinds
+from rx_collector.frozen import frozen
 
 __all__ = ["MOST_TEXT", "Constant", "Function"]
 
 MOST_TEXT: Final = 64 * 2**20
 
 
-@dataclass(frozen=True)
+@frozen
 class Constant:
     """An argument that is a text in the expression itself, and what is made of it once.
 
@@ -24,7 +25,7 @@ class Constant:
     make: Callable[[str], object]
 
 
-@dataclass(frozen=True)
+@frozen
 class Function:
     """A function that may be called, from `least` to `most` arguments.
 

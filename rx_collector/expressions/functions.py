@@ -8,7 +8,6 @@ functions that refuse a result beyond `MOST_TEXT` characters or `MOST_BITS` bits
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from rx_collector.event import Event
@@ -17,6 +16,7 @@ from rx_collector.expressions.function import MOST_TEXT, Function
 from rx_collector.expressions.kinds import ANY, ITERABLE, NUMBER, POSITION, SOMETHING, WHOLE, Kinds
 from rx_collector.expressions.patterns import PATTERN_FUNCTIONS
 from rx_collector.expressions.times import TIME_FUNCTIONS
+from rx_collector.frozen import frozen
 
 __all__ = ["FUNCTIONS", "GROUPS", "GUARDED_METHODS", "METHODS", "Function", "Method", "item", "member", "slice_of"]
 
@@ -264,7 +264,7 @@ FUNCTIONS: Final[Mapping[str, Function]] = {name: one for group in GROUPS.values
 # Methods
 
 
-@dataclass(frozen=True)
+@frozen
 class Method:
     """A method that may be called on values `of` some kinds, with `least` to `most` arguments.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +38,8 @@ def _constant(value: Any, scope: Scope) -> Any:
         made = parse_expression("${value}", lambda _: value)
     except ExpressionError as error:
         return scope.wrong(error.message)
+    import json
+
     made.text = json.dumps(value, ensure_ascii=False)
     return made
 

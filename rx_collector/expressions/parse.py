@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +20,7 @@ from rx_collector.expressions.render import (
     made_constants,
     render,
 )
+from rx_collector.later import pattern
 
 __all__ = ["Expression", "parse_expression"]
 
@@ -47,9 +47,9 @@ _WHAT = {
     ast.DictComp: "a comprehension",
     ast.GeneratorExp: "a comprehension",
 }
-_FORMAT = re.compile(r"(?:[^'\"\\{}]?[<>=^])?[-+ ]?#?0?([0-9]{0,4})[,_]?(?:\.([0-9]{1,4}))?[bcdeEfFgGnosxX%]?")
-_VARIABLE = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{")
-_TOKEN = re.compile(r"_rx_variable_([0-9]{1,5})_")
+_FORMAT = pattern(r"(?:[^'\"\\{}]?[<>=^])?[-+ ]?#?0?([0-9]{0,4})[,_]?(?:\.([0-9]{1,4}))?[bcdeEfFgGnosxX%]?")
+_VARIABLE = pattern(r"\$\$\{|\$\{([^{}]*)\}|\$\{")
+_TOKEN = pattern(r"_rx_variable_([0-9]{1,5})_")
 
 
 class Expression:
@@ -246,13 +246,13 @@ class _Parser:
         index = max(0, (error.offset or 1) - 1) if (error.lineno or 1) == 1 else 0
         index = min(index, len(self._source))
         bare = re.sub(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", lambda found: " " * len(found[0]), self._source)
-        for pattern, advice in (
+        for wrong, advice in (
             (r"&&", "write 'and' instead of '&&'"),
             (r"\|\|", "write 'or' instead of '||'"),
             (r"!(?!=)", "write 'not' instead of '!'"),
             (r"(?<![=!<>:])=(?!=)", "write '==' to compare"),
         ):
-            if match := re.search(pattern, bare):
+            if match := re.search(wrong, bare):
                 return self._error_in_source(match.start(), f"syntax error: {advice}")
         message = (error.msg or "it is not an expression").split(". Perhaps")[0]
         message = re.sub(r"_rx_variable_\d+_", "${…}", message)
@@ -494,6 +494,8 @@ class _Parser:
 
 
 def _near(name: str, known: Iterable[str]) -> str:
+    import difflib
+
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f", did you mean {near[0]!r}?" if near else f"; known: {', '.join(_sorted(known))}"
 

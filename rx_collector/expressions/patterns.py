@@ -6,13 +6,18 @@ patterns here take time in proportion to the text and the pattern.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from rx_collector.expressions.function import MOST_TEXT, Constant, Function
 from rx_collector.expressions.kinds import Kinds
+from rx_collector.later import later
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Network, IPv6Network
+
+    Network: TypeAlias = IPv4Network | IPv6Network
 
 __all__ = ["PATTERN_FUNCTIONS"]
 
@@ -161,10 +166,10 @@ def _glob(path: Any, *patterns: Glob) -> bool:
 
 # Addresses
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
 
 def _network(text: str) -> Network:
+    import ipaddress
+
     try:
         return ipaddress.ip_network(text)
     except ValueError:
@@ -182,11 +187,12 @@ def _in_cidr(address: Any, *networks: Network) -> bool:
     if not isinstance(address, str):
         raise TypeError(f"in_cidr takes a text, not a {type(address).__name__}")
     try:
-        parsed = ipaddress.ip_address(address)
+        parsed = later("ipaddress", "ip_address")(address)
     except ValueError:
         return False
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
-        return any(parsed in network or parsed.ipv4_mapped in network for network in networks)
+    mapped = parsed.ipv4_mapped if parsed.version == 6 else None
+    if mapped is not None:
+        return any(parsed in network or mapped in network for network in networks)
     return any(parsed in network for network in networks)
 
 

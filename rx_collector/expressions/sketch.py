@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Hashable
 from typing import Any, Final
 
 from rx_collector.expressions.keys import canonical, hashable
+from rx_collector.later import later
 
 __all__ = ["Distinct", "Frequent", "Quantiles"]
 
@@ -112,7 +112,7 @@ class Distinct:
 
     def add(self, value: Any) -> None:
         """Take a value in. Raises TypeError for what has no JSON."""
-        digest = hashlib.blake2b(canonical(value), digest_size=8).digest()
+        digest = later("hashlib", "blake2b")(canonical(value), digest_size=8).digest()
         self._add(int.from_bytes(digest, "big"))
 
     def _add(self, number: int) -> None:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
-import zoneinfo
 from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
 from rx_collector.expressions.function import Constant, Function
 from rx_collector.expressions.kinds import NUMBER, Kinds
+from rx_collector.later import pattern
 from rx_collector.units import format_duration, format_size, parse_duration, parse_size
 
 __all__ = ["TIME_FUNCTIONS"]
 
 _LONGEST: Final = 200
 _DIRECTIVES: Final = "YymbBdjHIMSfpzaA"
-_DIRECTIVE: Final = re.compile(r"%(.?)", re.DOTALL)
+_DIRECTIVE: Final = pattern(r"%(.?)", re.DOTALL)
 _SECONDS: Final = 86_400 * 366 * 10_000  # more than there are until the last year
 
 
@@ -42,8 +42,12 @@ def _read(text: str) -> str:
 
 
 def _zone(name: str) -> tzinfo:
+    if name == "UTC":
+        return UTC
+    from zoneinfo import ZoneInfo
+
     try:
-        return UTC if name == "UTC" else zoneinfo.ZoneInfo(name)
+        return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         raise ValueError(f"unknown time zone {name!r}; write a name such as Europe/Berlin") from None
 

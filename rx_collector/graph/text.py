@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Final
+
+from rx_collector.later import later
 
 __all__ = ["is_common", "legible", "shortened", "width_of"]
 
@@ -45,7 +46,7 @@ def width_of(text: str, size: float, *, monospace: bool = False) -> float:
 
 def _share(character: str, monospace: bool) -> float:
     """Give the width of a character as a share of the size of its font."""
-    if unicodedata.east_asian_width(character) in "WF":
+    if later("unicodedata", "east_asian_width")(character) in "WF":
         return 1.3
     if ord(character) >= _COMMON and character not in _WIDE:
         return 1.0

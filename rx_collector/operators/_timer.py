@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
-
-from reactivex.abc import DisposableBase, SchedulerBase
+from typing import TYPE_CHECKING, Any
 
 from rx_collector.stream.flow import Context
+
+if TYPE_CHECKING:
+    from reactivex.abc import DisposableBase, SchedulerBase
 
 __all__ = ["Timer", "nanoseconds"]
 

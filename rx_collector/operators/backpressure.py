@@ -33,7 +33,9 @@ __all__ = ["Backpressure"]
 class _StrategyKind(Kind):
     """A strategy in Python: its name, or one made by its class."""
 
-    wanted = "one of " + ", ".join(STRATEGIES)
+    @property
+    def wanted(self) -> str:  # type: ignore[override]
+        return "one of " + ", ".join(STRATEGIES)
 
     def convert(self, value: Any, scope: Scope) -> Any:
         if isinstance(value, Strategy):

@@ -6,17 +6,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-
-from loguru import logger
-from reactivex.abc import DisposableBase
+from typing import TYPE_CHECKING
 
 from rx_collector.dead_letter import dead_letter, members
 from rx_collector.errors import OutputError
 from rx_collector.event import Event
 from rx_collector.ledger import Node
+from rx_collector.log import logger
 from rx_collector.sinks.base import Writer
 from rx_collector.sinks.retry import Retry
 from rx_collector.stream.flow import Acknowledgement, Batch, BatchObserver, Connection, Context
+
+if TYPE_CHECKING:
+    from reactivex.abc import DisposableBase
 
 __all__ = ["Delivery"]
 

@@ -9,13 +9,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from loguru import logger
-
 from rx_collector.config.document import parse_document
 from rx_collector.config.options import COUNT, PATH, TEXT, Choice, ListOf, Scope, described, option
 from rx_collector.errors import ConfigError, OutputError
 from rx_collector.expressions.keys import canonical
 from rx_collector.expressions.option import KEY, Evaluation
+from rx_collector.log import logger
 from rx_collector.stream.operator import Stage, operator
 
 if TYPE_CHECKING:

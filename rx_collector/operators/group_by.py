@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Hashable, Sequence
-from typing import Any, ClassVar
-
-from reactivex.abc import SchedulerBase
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rx_collector.config.options import COUNT, DURATION, ListOf, Scope, described, option
 from rx_collector.event import Event
@@ -19,6 +17,9 @@ from rx_collector.operators.placed import OperatorItem, steps_of
 from rx_collector.stream.chain import Compiled, attach
 from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context
 from rx_collector.stream.operator import BatchOperator, PlacedOperator, operator
+
+if TYPE_CHECKING:
+    from reactivex.abc import SchedulerBase
 
 __all__ = ["GroupBy"]
 

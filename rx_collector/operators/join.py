@@ -6,8 +6,6 @@ import threading
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, ClassVar
 
-import reactivex
-
 from rx_collector.config.options import COUNT, DURATION, TEXT, Choice, Kind, ListOf, Scope, described, option, plainly
 from rx_collector.errors import OutputError
 from rx_collector.event import Event, Origin
@@ -32,7 +30,9 @@ class _OtherKind(Kind):
             return value
         if scope.document is not None:
             return self._wanted(value, scope)
-        if isinstance(value, reactivex.Observable):
+        from reactivex import Observable
+
+        if isinstance(value, Observable):
             return value
         return scope.wrong(
             f"an Observable such as rx.runner('vmstat', '1') is wanted here, or {self.wanted}, not {plainly(value)}"

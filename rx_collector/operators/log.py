@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from loguru import logger
-
 from rx_collector.config.options import COUNT, DURATION, Choice, Scope, described, option
 from rx_collector.expressions.option import EXPRESSION, Evaluation
+from rx_collector.log import logger
 from rx_collector.operators._state import SET_BACK
 from rx_collector.stream.operator import Stage, operator
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any, ClassVar
-
-from reactivex.abc import DisposableBase
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rx_collector.config.options import INVALID, ListOf, Scope, described, option
 from rx_collector.errors import OutputError
 from rx_collector.event import Event
 from rx_collector.ledger import Node
 from rx_collector.operators.join import OTHER_STREAM
-from rx_collector.stream.eventstream import EventStream
 from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context
 from rx_collector.stream.operator import BatchOperator, operator
+
+if TYPE_CHECKING:
+    from reactivex.abc import DisposableBase
+
+    from rx_collector.stream.eventstream import EventStream
 
 __all__ = ["Merge"]
 
@@ -93,6 +95,8 @@ class _Merger(Connection):
     def add(self, other: Any) -> None:
         """Begin to read another stream."""
         if not isinstance(other, str):
+            from rx_collector.stream.eventstream import EventStream
+
             guest = _Items(self)
             self._guests.append(guest)
             guest.subscribe_to(EventStream.of(other), self._context)

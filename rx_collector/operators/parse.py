@@ -107,7 +107,9 @@ class TimeOf(Spec):
 class _FormatKind(Kind):
     """A format in Python: its name, or one made by its class."""
 
-    wanted = f"one of {', '.join(FORMATS)}"
+    @property
+    def wanted(self) -> str:  # type: ignore[override]
+        return f"one of {', '.join(FORMATS)}"
 
     def convert(self, value: Any, scope: Scope) -> Any:
         if isinstance(value, Format):

@@ -86,6 +86,11 @@ class OperatorItem(Kind):
         """Give the names of the operators that can stand in `operators`."""
         return {name for name in OPERATORS if OPERATORS[name].in_yaml}
 
+    @staticmethod
+    def _is_known(name: str) -> bool:
+        component = OPERATORS.get(name)
+        return component is not None and component.in_yaml
+
     def convert(self, value: Any, scope: Scope) -> Any:
         if isinstance(value, PlacedOperator):
             return value
@@ -99,9 +104,9 @@ class OperatorItem(Kind):
             return self._wanted(value, scope)
         else:
             named = scope
-        known = self.known() | {USE}
-        strange = [key for key in value if key not in known]
+        strange = [key for key in value if key != USE and not self._is_known(key)]
         for key in strange:
+            known = self.known() | {USE}
             near = nearest(key, known)
             if key in FORMATS:
                 hint, example = f"; write parse: {{format: {key}}}", FORMATS[key].example

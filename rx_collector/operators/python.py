@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
-import reactivex
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rx_collector.config.function import FUNCTION
 from rx_collector.config.options import described, option
-from rx_collector.stream.eventstream import EventStream
+from rx_collector.stream.chain import Chain
 from rx_collector.stream.operator import Operator, operator
+
+if TYPE_CHECKING:
+    import reactivex
+
+    from rx_collector.stream.eventstream import EventStream
 
 __all__ = ["Python"]
 
@@ -28,5 +31,9 @@ class Python(Operator):
 
     function: Any = option(FUNCTION, "The function, as package.module:function.", example="mypackage.pipes:busy")
 
-    def __call__(self, source: reactivex.Observable[Any]) -> EventStream:
+    def __call__(self, source: reactivex.Observable[Any] | Chain) -> EventStream:
+        from rx_collector.stream.eventstream import EventStream
+
+        if isinstance(source, Chain):
+            source = EventStream.of(source)
         return EventStream.of(self.function(source))

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Any, ClassVar
-
-from reactivex.abc import ObserverBase
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rx_collector.config.options import INVALID, Kind, Scope, described, option
 from rx_collector.event import Event
 from rx_collector.expressions.option import CONDITION, Evaluation
+from rx_collector.later import pattern
 from rx_collector.ledger import Node
 from rx_collector.operators._state import reject
 from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context
 from rx_collector.stream.operator import BatchOperator, operator
 
+if TYPE_CHECKING:
+    from reactivex.abc import ObserverBase
+
 __all__ = ["Route"]
 
 _ELSE = "else"
-_NAME = re.compile(r"[A-Za-z_][\w-]*")
+_NAME = pattern(r"[A-Za-z_][\w-]*")
 
 
 class _BranchesKind(Kind):

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from loguru import logger
-
 from rx_collector.config.options import described, option
 from rx_collector.expressions import Expression
 from rx_collector.expressions.option import EXPRESSION, Evaluation
+from rx_collector.log import logger
 from rx_collector.stream.operator import Stage, operator
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ import msgspec
 from rx_collector.config.options import BOOLEAN, Choice, described, option
 from rx_collector.errors import ParseError
 from rx_collector.event import Origin
+from rx_collector.later import later
 from rx_collector.parsers.base import Format, OfIncarnation, TextParser, format
 
 __all__ = ["Json", "decode", "decode_any", "decode_slowly", "field_decoder", "fields_from", "has_each_key_once"]
@@ -33,7 +33,7 @@ def decode_slowly(raw: bytes | str, error: Exception) -> dict[str, Any]:
         raise ParseError("not JSON that can be read: nested too deeply") from None
     if "out of range" in str(error):
         try:
-            value = json.loads(raw)
+            value = later("json", "loads")(raw)
         except (ValueError, RecursionError):
             value = None
         if isinstance(value, dict):
@@ -148,7 +148,7 @@ def _none_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _read_with(hook: Callable[[list[tuple[str, Any]]], dict[str, Any]], text: str) -> dict[str, Any]:
     """Read a text that is known to be a JSON object again, with a say in what its keys are."""
     try:
-        value: dict[str, Any] = json.loads(text, object_pairs_hook=hook)
+        value: dict[str, Any] = later("json", "loads")(text, object_pairs_hook=hook)
     except _Twice as error:
         raise ParseError(f"the key {str(error)[:80]!r} stands twice") from None
     except (ValueError, RecursionError) as error:

@@ -6,7 +6,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from rx_collector.config.options import INVALID, TEXT, Kind, MappingOf, Scope, Spec, described, did_you_mean, option
+from rx_collector.config.options import (
+    INVALID,
+    TEXT,
+    Kind,
+    MappingOf,
+    Nested,
+    Scope,
+    Spec,
+    described,
+    did_you_mean,
+    option,
+)
 from rx_collector.config.place import place_of
 from rx_collector.pipeline.expect import BESIDE, COUNTS, OF_RUNNERS, Expect, ExpectKind, is_of_a_pipeline
 from rx_collector.pipeline.given import Given, ScriptKind
@@ -16,7 +27,7 @@ if TYPE_CHECKING:
     from rx_collector.config.document import Document, Path
     from rx_collector.errors import Mistake
 
-__all__ = ["TestSpec", "check_names"]
+__all__ = ["A_TEST", "TestSpec", "check_names"]
 
 
 @described
@@ -51,6 +62,9 @@ class TestSpec(Spec):
         made = super().from_value(value, scope)
         return INVALID if made is INVALID or len(scope.mistakes) > found else replace(made, place=place_of(scope))
 
+
+#: The kind of option that a test is.
+A_TEST: Final = Nested(TestSpec)
 
 # The right form of what mistakes are about.
 _MARBLES: Final = "marbles: {a: '{\"uid\": 1000}', b: {uid: 1000}}\ngiven: {exec: --a-|}\nexpect: {audit: --b}"

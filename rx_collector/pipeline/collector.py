@@ -6,13 +6,12 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-
-from loguru import logger
-from reactivex.abc import SchedulerBase
+from typing import TYPE_CHECKING
 
 from rx_collector.clock import Look
 from rx_collector.errors import OutputError
 from rx_collector.ledger import Ledger, Report
+from rx_collector.log import logger
 from rx_collector.pipeline.generation import Generation
 from rx_collector.pipeline.network import Network
 from rx_collector.pipeline.parts import Limit, OpenBranch, with_operators
@@ -22,11 +21,15 @@ from rx_collector.pipeline.spec import PipelineSpec
 from rx_collector.runners.feed import Feed
 from rx_collector.runners.source import RunnerConnection, RunnerSource
 from rx_collector.runners.spec import RunnerSpec
-from rx_collector.stream.eventstream import EventStream, new_run
-from rx_collector.stream.flow import BatchObserver, Context
-from rx_collector.stream.meter import Meter
+from rx_collector.stream.chain import Chain
+from rx_collector.stream.flow import BatchObserver, Context, new_run
 from rx_collector.units import format_duration, parse_duration
 from rx_collector.waker import Waker
+
+if TYPE_CHECKING:
+    from reactivex.abc import SchedulerBase
+
+    from rx_collector.stream.meter import Meter
 
 __all__ = ["Collector"]
 
@@ -160,7 +163,7 @@ class Collector:
         )
         self._network.build(limit)
 
-    def _with_operators(self, stream: EventStream, spec: PipelineSpec) -> EventStream:
+    def _with_operators(self, stream: Chain, spec: PipelineSpec) -> Chain:
         return with_operators(stream, spec.operators)
 
     def _start(self) -> None:

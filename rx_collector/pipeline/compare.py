@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from graphlib import TopologicalSorter
 
+from rx_collector.frozen import frozen
 from rx_collector.pipeline.project import Project, branch_of, lifecycle_of
 from rx_collector.pipeline.spec import Branch, PipelineSpec
 from rx_collector.sinks.file import File
@@ -86,7 +87,7 @@ def in_order(project: Project) -> list[str]:
     return list(TopologicalSorter(before).static_order())
 
 
-@dataclass(frozen=True)
+@frozen
 class Difference:
     """From `old` to `new`: which runners are stopped and started, and which pipelines are put together anew.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from rx_collector.config.composed import Composed, Graft
@@ -16,6 +16,7 @@ from rx_collector.config.document import Document, Path, read_document
 from rx_collector.config.options import Scope, did_you_mean, nearest
 from rx_collector.config.variables import Variables
 from rx_collector.errors import Mistake
+from rx_collector.frozen import frozen
 from rx_collector.pipeline.spec import FileSpec
 from rx_collector.pipeline.templates import Templates
 
@@ -26,7 +27,7 @@ _MOST_LEVELS: Final = 64
 _INCLUDE: Final = "include: [common.yaml]"
 
 
-@dataclass(frozen=True)
+@frozen
 class _Source:
     """A file that was read, with the profile in it, if it has that."""
 
@@ -35,7 +36,7 @@ class _Source:
     named: bool
 
 
-@dataclass(frozen=True)
+@frozen
 class Composition:
     """What files are together."""
 

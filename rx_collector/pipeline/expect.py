@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from rx_collector.config.options import COUNT, INVALID, TEXT, Kind, ListOf, MappingOf, Scope, did_you_mean, plainly
 from rx_collector.config.place import place_of
+from rx_collector.frozen import frozen
 
 __all__ = [
     "BESIDE",
@@ -52,7 +52,7 @@ def is_of_a_pipeline(key: str, value: Any) -> bool:
     return key not in BESIDE
 
 
-@dataclass(frozen=True)
+@frozen
 class Expected:
     """One event that is expected, by its payload: the fields named, others are free.
 
@@ -64,7 +64,7 @@ class Expected:
     at: float | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Expectation:
     """All events that are expected in one place, in order unless `any_order`."""
 
@@ -73,7 +73,7 @@ class Expectation:
     place: str = ""
 
 
-@dataclass(frozen=True)
+@frozen
 class Count:
     """A count that the ledger is expected to show, of one pipeline or runner or (`of` is empty) of all together."""
 
@@ -83,7 +83,7 @@ class Count:
     place: str = ""
 
 
-@dataclass(frozen=True)
+@frozen
 class Expect:
     """What is expected: events by pipeline, dead letters by pipeline (all together under an empty name), counts, errors."""
 

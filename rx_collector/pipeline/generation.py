@@ -6,17 +6,16 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from loguru import logger
-
 from rx_collector.errors import RxCollectorError
 from rx_collector.event import Event
 from rx_collector.ledger import Node
+from rx_collector.log import logger
 from rx_collector.pipeline.compare import same_branch
 from rx_collector.pipeline.parts import DeadLetter, Hub, Inlet, Limit, Merge, OpenBranch, Sender, Tap
 from rx_collector.pipeline.project import branch_of
 from rx_collector.pipeline.spec import Branch, PipelineSpec
 from rx_collector.sinks.stdin import Stdin
-from rx_collector.stream.eventstream import EventStream
+from rx_collector.stream.chain import Chain
 from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context
 
 __all__ = ["Generation"]
@@ -38,7 +37,7 @@ class Generation:
         context: Context,
         hubs: Mapping[str, Hub],
         news: Callable[[], None],
-        operators: Callable[[EventStream, PipelineSpec], EventStream],
+        operators: Callable[[Chain, PipelineSpec], Chain],
     ) -> None:
         self.name = name
         self.spec = spec
@@ -122,7 +121,7 @@ class Generation:
     def connect(self, limit: Limit | None) -> None:
         """Put the operators together. What goes wrong is in `error`."""
         hubs = [self._hubs[source] for source in self.spec.sources]
-        stream = self._operators(EventStream(Merge(self.name, hubs, self._enter)), self.spec)
+        stream = self._operators(Chain(Merge(self.name, hubs, self._enter)), self.spec)
         before = self if limit is None else limit.before(self, self.context)
         self._connection = stream.connect(before, self.context)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from rx_collector.config.options import COUNT, DURATION, INVALID, TEXT, Kind, ListOf, Scope, did_you_mean
 from rx_collector.config.place import place_of
+from rx_collector.frozen import frozen
 from rx_collector.runners.kinds import ExitCodeKind, SignalKind
 
 __all__ = ["Given", "GivenKind", "ScriptKind"]
@@ -17,7 +17,7 @@ _SORTS: Final = ("line", "event", "exit")
 _EXAMPLE: Final = "given:\n  exec:\n    - {after: 5s, line: '{\"pid\": 7}'}\n    - {event: {pid: 8}}\n    - {exit: 0}"
 
 
-@dataclass(frozen=True)
+@frozen
 class Given:
     """One thing a runner does: it prints a line, gives an event with this payload, or ends.
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from rx_collector.config.options import INVALID, Scope, did_you_mean
 from rx_collector.config.place import place_of
+from rx_collector.frozen import frozen
 from rx_collector.pipeline.expect import BESIDE, Expectation, Expected
 from rx_collector.pipeline.given import Given, GivenKind
 from rx_collector.units import parse_duration
@@ -27,7 +28,7 @@ _TICK: Final = 1.0  # seconds of a dash
 _ENDS: Final = {"|": 0, "#": 1}
 
 
-@dataclass(frozen=True)
+@frozen
 class _Mark:
     """A letter or an end, `at` so many seconds from the beginning."""
 

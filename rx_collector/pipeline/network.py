@@ -5,14 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-
-from loguru import logger
-from reactivex.abc import SchedulerBase
+from typing import TYPE_CHECKING
 
 from rx_collector.clock import Look
 from rx_collector.errors import RxCollectorError
 from rx_collector.event import Event
 from rx_collector.ledger import Ledger, PipelineLedger
+from rx_collector.log import logger
 from rx_collector.pipeline.compare import names, used
 from rx_collector.pipeline.generation import Generation
 from rx_collector.pipeline.parts import Hub, Limit, OpenBranch
@@ -22,10 +21,14 @@ from rx_collector.runners.feed import Feed
 from rx_collector.runners.source import RunnerConnection
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.sinks.stdin import Stdin
-from rx_collector.stream.eventstream import EventStream
+from rx_collector.stream.chain import Chain
 from rx_collector.stream.flow import Batch, BatchObserver, Context, Timers
-from rx_collector.stream.meter import Meter
 from rx_collector.waker import Waker
+
+if TYPE_CHECKING:
+    from reactivex.abc import SchedulerBase
+
+    from rx_collector.stream.meter import Meter
 
 __all__ = ["Network"]
 
@@ -61,7 +64,7 @@ class Network:
         run: str,
         scheduler: SchedulerBase | None,
         look: Callable[[], Look] | None,
-        operators: Callable[[EventStream, PipelineSpec], EventStream],
+        operators: Callable[[Chain, PipelineSpec], Chain],
         connect: Callable[[str, RunnerSpec, BatchObserver, Context, BatchObserver | None], RunnerConnection],
         meter: Meter | None = None,
     ) -> None:

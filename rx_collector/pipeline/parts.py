@@ -8,17 +8,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from loguru import logger
-
 from rx_collector.backpressure.consumer import Consumer
 from rx_collector.errors import BackpressureError, OutputError
 from rx_collector.event import Event
 from rx_collector.ledger import Node
+from rx_collector.log import logger
 from rx_collector.operators.delivery import Delivery
 from rx_collector.operators.placed import PlacedOperator, steps_of
 from rx_collector.operators.python import Python
 from rx_collector.pipeline.spec import Branch
-from rx_collector.stream.eventstream import EventStream
+from rx_collector.stream.chain import Chain
 from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context, Source
 
 __all__ = [
@@ -36,7 +35,7 @@ __all__ = [
 ]
 
 
-def with_operators(stream: EventStream, operators: Sequence[PlacedOperator]) -> EventStream:
+def with_operators(stream: Chain, operators: Sequence[PlacedOperator]) -> Chain:
     """Give a stream with the operators of a pipeline behind it, named as in the ledger."""
     for step in steps_of(operators):
         if isinstance(step.operator, Python):

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
-import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import PurePath
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from rx_collector.config.options import INVALID, Scope, did_you_mean, nearest
 from rx_collector.errors import USED_AT, ConfigError, Mistake
+from rx_collector.frozen import frozen
 from rx_collector.ledger import Report
-from rx_collector.pipeline.cases import TestSpec, check_names
 from rx_collector.pipeline.spec import Branch, FileSpec, PipelineSpec
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.sinks.file import File
@@ -22,6 +19,7 @@ from rx_collector.sinks.stdin import Stdin
 if TYPE_CHECKING:
     from rx_collector.config.document import Document
     from rx_collector.config.variables import Variables
+    from rx_collector.pipeline.cases import TestSpec
     from rx_collector.pipeline.verdict import Verdict
 
 __all__ = [
@@ -58,7 +56,7 @@ def _as_it_is(text: str) -> str:
     return text
 
 
-@dataclass(frozen=True)
+@frozen
 class Project:
     """What a file describes. Change it with `dataclasses.replace` or `with_runner`; run it with `run`."""
 
@@ -245,7 +243,7 @@ def load_each(
     return [each.project() for each in found]
 
 
-@dataclass(frozen=True)
+@frozen
 class Examined:
     """What came of looking at some files: everything wrong with them, or else the project."""
 
@@ -279,7 +277,7 @@ def examine(
     from rx_collector.pipeline.composition import compose  # PyYAML: not needed by those who compose in Python
 
     # The shells know HOSTNAME and do not export it.
-    known = {"HOSTNAME": socket.gethostname(), **(os.environ if environment is None else environment)}
+    known = {"HOSTNAME": os.uname().nodename, **(os.environ if environment is None else environment)}
     variables = Variables(known)
     found = compose([os.fspath(file) for file in files], variables, profile)
     document = found.document
@@ -290,7 +288,9 @@ def examine(
         spec = FileSpec.from_value(document.value, scope)
         mistakes += scope.mistakes
         mistakes += _check_sources(document) if found.complete else []
-        if alone and found.complete:
+        if alone and found.complete and document.value.get("tests"):
+            from rx_collector.pipeline.cases import check_names
+
             mistakes += check_names(document)
         if spec is not INVALID:
             mistakes += [
@@ -310,7 +310,7 @@ def examine(
         for name, runner in spec.runners.items()
     }
     project = Project(
-        spec.title or PurePath(files[0]).stem,
+        spec.title or os.path.splitext(os.path.basename(files[0]))[0],
         runners,
         spec.pipelines,
         spec.description or "",
@@ -422,6 +422,8 @@ def _check_sources(document: Document) -> list[Mistake]:
                 known = did_you_mean(source, [*runners, *pipelines, *more])
                 everything = [*runners, *pipelines, *lifecycles, *branches]
                 meant = nearest(source, everything) or next(iter(runners), "load")
+                import json
+
                 plain = meant if meant.replace("_", "a").replace(".", "a").isalnum() else json.dumps(meant)
                 problem = f"no runner or pipeline {source!r}{known}"
                 mistakes.append(document.mistake(at, problem, example=form.format(plain)))

@@ -8,12 +8,11 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from loguru import logger
-
 from rx_collector.clock import Look, SteadyLook
 from rx_collector.errors import OutputError, ProcessError
 from rx_collector.event import format_time
 from rx_collector.ledger import Report, RunnerLedger
+from rx_collector.log import logger
 from rx_collector.pipeline import recording as form
 from rx_collector.pipeline.collector import Collector
 from rx_collector.pipeline.project import Project, lifecycle_of

@@ -22,7 +22,7 @@ from rx_collector.pipeline.given import Given
 from rx_collector.pipeline.parts import Hub, Merge, with_operators
 from rx_collector.pipeline.player import Player
 from rx_collector.pipeline.spec import PipelineSpec
-from rx_collector.stream.eventstream import EventStream
+from rx_collector.stream.chain import Chain
 from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context
 from rx_collector.stream.virtual_time import VirtualTime
 
@@ -154,7 +154,7 @@ class _Rehearsal:
             self._hubs[name] = stage.hub
             self._hubs |= {branch_of(name, branch): Hub(branch_of(name, branch)) for branch in spec.branches}
         for name, stage in self._stages.items():
-            source = EventStream(Merge(name, [self._hubs[source] for source in stage.spec.sources]))
+            source = Chain(Merge(name, [self._hubs[source] for source in stage.spec.sources]))
             stream = _on_one_thread(with_operators(source, stage.spec.operators))
             stage.connection = stream.connect(stage, stage.context)
 
@@ -218,7 +218,7 @@ class _Rehearsal:
                 break
 
 
-def _on_one_thread(stream: EventStream) -> EventStream:
+def _on_one_thread(stream: Chain) -> Chain:
     """Leave out what a Python operator of the user's brings along that has a thread or a sink of its own."""
     steps = [step for step in stream.steps if not isinstance(step.operator, Backpressure | To)]
-    return EventStream(stream.source, steps)
+    return Chain(stream.source, steps)

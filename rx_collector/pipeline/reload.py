@@ -16,9 +16,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from loguru import logger
-
 from rx_collector.errors import ConfigError, OutputError, RxCollectorError
+from rx_collector.log import logger
 from rx_collector.pipeline.compare import Difference, in_order, names, same_file, shared_files, used
 from rx_collector.pipeline.generation import Generation
 from rx_collector.pipeline.network import Network

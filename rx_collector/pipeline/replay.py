@@ -11,13 +11,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from loguru import logger
-
 from rx_collector.backpressure.block import Block
 from rx_collector.clock import Look
 from rx_collector.config.options import did_you_mean
 from rx_collector.errors import ConfigError, OutputError, ProcessError
 from rx_collector.ledger import Report
+from rx_collector.log import logger
 from rx_collector.operators.backpressure import Backpressure
 from rx_collector.pipeline.collector import Collector
 from rx_collector.pipeline.parts import with_operators
@@ -41,7 +40,7 @@ from rx_collector.runners.source import RunnerConnection
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.sinks.null import Null
 from rx_collector.sinks.stdin import Stdin
-from rx_collector.stream.eventstream import EventStream
+from rx_collector.stream.chain import Chain
 from rx_collector.stream.flow import BatchObserver, Context
 from rx_collector.stream.virtual_time import VirtualTime
 from rx_collector.units import format_duration
@@ -92,12 +91,10 @@ class ReplayCollector(Collector):
         """Refused, with a line in the log: a replay plays to its end through what it began with."""
         logger.error("reload refused, what ran runs on: a replay is begun anew with another description")
 
-    def _with_operators(self, stream: EventStream, spec: PipelineSpec) -> EventStream:
+    def _with_operators(self, stream: Chain, spec: PipelineSpec) -> Chain:
         stream = with_operators(stream, spec.operators)
         # A boundary in a Python operator of the user's would bring a second thread into what goes by one clock.
-        return EventStream(
-            stream.source, [step for step in stream.steps if not isinstance(step.operator, Backpressure)]
-        )
+        return Chain(stream.source, [step for step in stream.steps if not isinstance(step.operator, Backpressure)])
 
     def _start(self) -> None:
         super()._start()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from rx_collector.backpressure import STRATEGIES
 from rx_collector.config.options import (
@@ -14,6 +13,7 @@ from rx_collector.config.options import (
     INVALID,
     TEXT,
     Choice,
+    Deferred,
     Kind,
     ListOf,
     MappingOf,
@@ -30,20 +30,23 @@ from rx_collector.config.options import (
 )
 from rx_collector.config.place import place_of
 from rx_collector.config.schemas import in_part, with_references
+from rx_collector.frozen import frozen
 from rx_collector.operators.backpressure import Backpressure
 from rx_collector.operators.placed import OperatorItem, PlacedOperator, definitions, unknown
-from rx_collector.pipeline.cases import TestSpec
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.sinks import SINKS, Sink
 from rx_collector.sinks.retry import ON_FAILURE, Retry
 from rx_collector.stream.operator import Stage
+
+if TYPE_CHECKING:
+    from rx_collector.pipeline.cases import TestSpec
 
 __all__ = ["Branch", "BranchOptions", "FileSpec", "PipelineSpec", "TemplateSpec"]
 
 _MOST_WORKERS: Final = 64
 
 
-@dataclass(frozen=True)
+@frozen
 class Branch:
     """A sink, the boundary before it, and its name in the ledger."""
 
@@ -378,7 +381,9 @@ class FileSpec(Spec):
         None,
         example="{dev: {runners: {load: {command: [cat, load.txt]}}}}",
     )
-    tests: tuple[TestSpec, ...] = option(ListOf(Nested(TestSpec)), "Tests of the pipelines, for `test`.", ())
+    tests: tuple[TestSpec, ...] = option(
+        ListOf(Deferred("rx_collector.pipeline.cases", "A_TEST")), "Tests of the pipelines, for `test`.", ()
+    )
 
     @staticmethod
     def in_profiles() -> tuple[str, ...]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import TYPE_CHECKING
 
 from rx_collector.ledger import Report
-from rx_collector.stream.eventstream import EventStream, new_context
-from rx_collector.stream.flow import Batch
+from rx_collector.stream.flow import Batch, new_context
 from rx_collector.units import parse_duration
+
+if TYPE_CHECKING:
+    from rx_collector.stream.eventstream import EventStream
 
 __all__ = ["run"]
 

@@ -6,9 +6,7 @@ is, a text with a parameter in it stays a text, and in an expression a parameter
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from rx_collector.config.composed import Composed, Graft
@@ -16,6 +14,8 @@ from rx_collector.config.document import Document, Path
 from rx_collector.config.options import ListOf, TextWithList, did_you_mean
 from rx_collector.config.variables import Arguments
 from rx_collector.errors import Mistake
+from rx_collector.frozen import frozen
+from rx_collector.later import pattern
 from rx_collector.operators.placed import OperatorItem
 from rx_collector.pipeline.spec import TemplateSpec
 from rx_collector.stream.operator import OPERATORS
@@ -26,7 +26,7 @@ __all__ = ["Templates"]
 _MOST_VALUES: Final = 20_000
 _MOST_LEVELS: Final = 64
 _EACH_USE: Final = 10  # as many values, though it may bring none
-_WHOLE: Final = re.compile(r"\$\{(\w+)\}")
+_WHOLE: Final = pattern(r"\$\{(\w+)\}")
 _USE: Final = "use: {no_system: {below: 1000}}"
 _ALONE: Final = "drop: ${fields}"
 
@@ -34,7 +34,7 @@ _ALONE: Final = "drop: ${fields}"
 _Place: TypeAlias = tuple[Document, Path]
 
 
-@dataclass(frozen=True)
+@frozen
 class _Argument:
     """What a parameter stands for: a value in a document, and what stands for the parameters that it refers to."""
 
@@ -43,7 +43,7 @@ class _Argument:
     frame: _Frame | None
 
 
-@dataclass(frozen=True)
+@frozen
 class _Frame:
     """One use of a template."""
 

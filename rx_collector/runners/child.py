@@ -13,9 +13,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from loguru import logger
-
 from rx_collector.errors import ProcessError
+from rx_collector.log import logger
 from rx_collector.runners.descriptors import give_back, make_room
 from rx_collector.runners.framing import LineFramer, Refused, Row, Transcoder
 from rx_collector.runners.launch import launch

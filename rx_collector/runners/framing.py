@@ -10,11 +10,11 @@ from __future__ import annotations
 import codecs
 import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from io import BytesIO
 from operator import itemgetter
 from typing import Any, Final
 
+from rx_collector.frozen import frozen
 from rx_collector.runners.spec import FramingSpec
 from rx_collector.stream.switches import is_on
 
@@ -27,7 +27,7 @@ _ENDINGS: Final = is_on("endings") and is_on("splitting")
 _without_end = itemgetter(slice(None, -1))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refused:
     """A frame that is no line: why (a word for the ledger, a text for people) and how it begins."""
 

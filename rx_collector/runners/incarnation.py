@@ -10,9 +10,8 @@ import threading
 import time
 from collections import deque
 
-from loguru import logger
-
 from rx_collector.errors import ProcessError
+from rx_collector.log import logger
 from rx_collector.pipes import LARGEST, share, widen
 from rx_collector.runners.child import Child
 from rx_collector.runners.framing import Framer, Row, Transcoder, framer

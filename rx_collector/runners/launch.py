@@ -5,27 +5,22 @@ from __future__ import annotations
 import errno
 import fcntl
 import grp
-import json
 import math
 import os
-import pty
 import pwd
 import resource
-import shutil
 import signal
 import stat
 import struct
 import subprocess
 import sys
 import termios
-import tty
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rx_collector.errors import ProcessError
+from rx_collector.frozen import frozen
 from rx_collector.runners.spec import RunnerSpec
 
 __all__ = ["Launched", "launch"]
@@ -44,7 +39,7 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
 _COLUMNS = 1024  # of a pty, so that programs which cut their lines to the terminal's width do not
 
 
-@dataclass
+@frozen
 class Launched:
     """A process that has been started, and our ends of its pipes; `stdin` is -1 unless it was asked for."""
 
@@ -54,7 +49,7 @@ class Launched:
     stdin: int
 
 
-@dataclass
+@frozen
 class _Account:
     uid: int | None = None
     gid: int | None = None
@@ -169,8 +164,10 @@ def _output(spec: RunnerSpec) -> tuple[int, int]:
     """Make standard output: our end and the child's."""
     if spec.output == "pipe":
         return os.pipe()
-    ours, theirs = pty.openpty()
-    tty.setraw(theirs)
+    from tty import setraw
+
+    ours, theirs = os.openpty()
+    setraw(theirs)
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, _COLUMNS, 0, 0))
     return ours, theirs
 
@@ -238,6 +235,8 @@ def _start_limited(
         "cwd": spec.cwd,
         "env": environment,
     }
+    import json
+
     told = _in_memory(json.dumps(settings).encode())
     try:
         reading, writing = os.pipe()
@@ -246,7 +245,7 @@ def _start_limited(
         raise
     try:
         try:
-            program = [sys.executable, "-I", "-S", str(Path(__file__).with_name("limited.py"))]
+            program = [sys.executable, "-I", "-S", os.path.join(os.path.dirname(__file__), "limited.py")]
             arguments = [str(told), str(writing), *spec.argv()]
             process = subprocess.Popen([*program, *arguments], pass_fds=[told, writing], cwd="/", **streams)
         finally:
@@ -273,6 +272,8 @@ def _text(error: OSError) -> str:
 
 def _why_not(error: OSError | ValueError, spec: RunnerSpec, environment: dict[str, str]) -> str:
     """Say in plain words why a command could not be started."""
+    from shutil import which
+
     command = spec.argv()[0]
     if isinstance(error, ValueError):
         return f"cannot start {command!r}: {error}"
@@ -281,7 +282,7 @@ def _why_not(error: OSError | ValueError, spec: RunnerSpec, environment: dict[st
     if error.errno == errno.EPERM and (error.filename is None or changes):
         return "cannot change its account: operation not permitted"
     search = environment.get("PATH", os.defpath)
-    path = os.path.join(spec.cwd or "", command) if "/" in command else shutil.which(command, path=search)
+    path = os.path.join(spec.cwd or "", command) if "/" in command else which(command, path=search)
     if error.errno == errno.ENOENT:
         if path is not None and os.path.exists(path):
             return f"cannot start {command!r}: the interpreter its first line names was not found"

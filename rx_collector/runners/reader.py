@@ -6,9 +6,8 @@ import threading
 import time
 from typing import Any
 
-from loguru import logger
-
 from rx_collector.errors import ProcessError
+from rx_collector.log import logger
 from rx_collector.runners.child import Child
 from rx_collector.runners.feed import Feed
 from rx_collector.runners.incarnation import Incarnation

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import random
-import socket
+import os
 from collections import deque
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from rx_collector.runners.spec import RestartSpec
 from rx_collector.units import format_duration
+
+if TYPE_CHECKING:
+    from random import Random
 
 __all__ = ["GaveUp", "RestartPolicy"]
 
@@ -33,8 +37,7 @@ class RestartPolicy:
         self._wait = 0.0
         self._restarts: deque[float] = deque()  # when, within the time of the limit
         self._failed_starts = 0
-        # Restarts need not be unpredictable, only unlike those of the neighbours.
-        self._random = random.Random(f"{name}@{socket.gethostname()}")
+        self._seed = f"{name}@{os.uname().nodename}"
 
     def after(self, *, failed: bool, lasted: float, now: float) -> float | None:
         """Give the seconds to wait before the next start, None when there is none to be. Raises GaveUp.
@@ -68,3 +71,10 @@ class RestartPolicy:
         low, high = self._spec.backoff
         self._wait = low if begin_anew or not self._wait else min(high, self._wait * 2)
         return self._wait * self._random.uniform(0.8, 1.0)
+
+    @cached_property
+    def _random(self) -> Random:
+        """Restarts need not be unpredictable, only unlike those of the neighbours."""
+        from random import Random
+
+        return Random(self._seed)

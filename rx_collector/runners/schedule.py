@@ -5,10 +5,14 @@ clock and no child.
 from __future__ import annotations
 
 import math
-import random
-import socket
+import os
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from rx_collector.runners.spec import EverySpec
+
+if TYPE_CHECKING:
+    from random import Random
 
 __all__ = ["Reminder", "Schedule"]
 
@@ -27,7 +31,7 @@ class Schedule:
         self._spec = spec
         self._start = now
         self._done = 0  # the number of the last run that has begun or was left out
-        self._random = random.Random(f"{name}@{socket.gethostname()}")
+        self._seed = f"{name}@{os.uname().nodename}"
         self.skipped = 0
 
     @property
@@ -57,6 +61,12 @@ class Schedule:
             self._done = number
             at = self._start + number * self._spec.interval
         return at + self._random.uniform(0.0, self._spec.jitter) if self._spec.jitter else at
+
+    @cached_property
+    def _random(self) -> Random:
+        from random import Random
+
+        return Random(self._seed)
 
 
 class Reminder:

@@ -19,10 +19,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from loguru import logger
-
 from rx_collector.errors import ProcessError
 from rx_collector.guardian import Guardian
+from rx_collector.log import logger
 from rx_collector.runners.child import Child
 from rx_collector.runners.framing import Row
 from rx_collector.runners.spec import RunnerSpec

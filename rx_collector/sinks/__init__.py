@@ -5,15 +5,15 @@
 100000000
 """
 
-from rx_collector.config.registry import import_all
+from typing import TYPE_CHECKING
+
+from rx_collector.config.lazily import lazily
 from rx_collector.sinks.base import SINKS, Sink, Writer
-from rx_collector.sinks.callback import Callback as callback  # noqa: N813
-from rx_collector.sinks.console import Console as console  # noqa: N813
-from rx_collector.sinks.exec import Exec as exec  # noqa: N813
-from rx_collector.sinks.file import File as file  # noqa: N813
-from rx_collector.sinks.null import Null as null  # noqa: N813
-from rx_collector.sinks.stdin import Stdin as stdin  # noqa: N813
+
+if TYPE_CHECKING:
+    from rx_collector.sinks._composing import callback, console, exec, file, null, stdin
 
 __all__ = ["SINKS", "Sink", "Writer", "callback", "console", "exec", "file", "null", "stdin"]
 
-import_all(__name__, list(__path__))
+SINKS.look_in(__name__, __path__)
+lazily(__name__, {"_composing": "callback console exec file null stdin"})

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -13,6 +11,7 @@ from typing import Any, ClassVar, Final
 from rx_collector.config.options import BOOLEAN, DURATION, Choice, described, option
 from rx_collector.errors import OutputError
 from rx_collector.event import Event
+from rx_collector.later import pattern
 from rx_collector.sinks.base import Sink, Writer, sink
 from rx_collector.sinks.descriptor import CancellableWriter, Cancelled, TimedOut
 from rx_collector.sinks.format import encoder, flatten
@@ -22,8 +21,8 @@ __all__ = ["Console"]
 
 _DIM, _CYAN, _GREEN, _YELLOW, _RED, _OFF = "\x1b[2m", "\x1b[36m", "\x1b[32m", "\x1b[33m", "\x1b[31m", "\x1b[0m"
 #: What would drive a terminal instead of standing on it: C0, DEL, C1, and the marks that turn the direction of text.
-_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_PLAIN: Final = re.compile(r"[^\s=\"'{}\[\],]+")
+_CONTROL: Final = pattern("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_PLAIN: Final = pattern(r"[^\s=\"'{}\[\],]+")
 
 
 @sink(
@@ -71,7 +70,11 @@ class _ConsoleWriter(Writer):
                 and not os.environ.get("NO_COLOR")
                 and (terminal or bool(os.environ.get("FORCE_COLOR")))
             )
-            width = shutil.get_terminal_size().columns if terminal else 0
+            width = 0
+            if terminal:
+                from shutil import get_terminal_size
+
+                width = get_terminal_size().columns
             self._encode = _Pretty(color, width)
         else:
             encode = encoder(name, spec.envelope)

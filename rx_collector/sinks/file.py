@@ -11,8 +11,6 @@ from collections.abc import Callable
 from typing import Any, ClassVar, cast
 from weakref import WeakValueDictionary
 
-from loguru import logger
-
 from rx_collector.config.options import (
     BOOLEAN,
     COUNT,
@@ -29,6 +27,7 @@ from rx_collector.config.options import (
 )
 from rx_collector.errors import OutputError
 from rx_collector.event import Event
+from rx_collector.log import logger
 from rx_collector.sinks.base import Sink, Writer, sink
 from rx_collector.sinks.descriptor import CancellableWriter, Cancelled, TimedOut
 from rx_collector.sinks.format import FORMATS, encoder, flatten, joined

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from typing import ClassVar, Final
 
@@ -43,7 +42,9 @@ class Retry(Spec):
         ...     round(wait, 2) for wait in Retry(limit=3, backoff="1s..3s").waits("file")]
         True
         """
-        jitter = random.Random(seed)
+        from random import Random
+
+        jitter = Random(seed)
         low, high = self.backoff
         for _ in range(self.limit):
             yield low * jitter.uniform(0.5, 1.0)

@@ -1,4 +1,7 @@
-"""A chain: a row of operators attached before an observer, neighbouring stages as one loop."""
+"""A chain: a row of operators attached before an observer, neighbouring stages as one loop.
+
+The operators of a file are a `Chain` when it runs. Who composes in Python has an `EventStream`, which is one, too.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,70 @@ from typing import TypeAlias
 
 from rx_collector.errors import RxCollectorError
 from rx_collector.ledger import Node
-from rx_collector.stream.flow import Absorber, BatchObserver, Connection, Context
-from rx_collector.stream.operator import BatchOperator, Stage
+from rx_collector.stream.flow import Absorber, BatchObserver, Connection, Context, Source
+from rx_collector.stream.operator import BatchOperator, Operator, Stage
 from rx_collector.stream.segment import Segment, SegmentObserver, Step
 from rx_collector.stream.switches import is_on
-from rx_collector.stream.workers import Workers
 
-__all__ = ["Compiled", "attach", "rows_of", "shared_by"]
+__all__ = ["Chain", "Compiled", "attach", "rows_of", "shared_by"]
 
 _MOST_NESTED = 8  # loops within the loop of a segment, each of which takes two blocks
 
 #: The loops of a chain by where they begin and what they take. Chains of the same steps can share them.
 Compiled: TypeAlias = dict[tuple[int, str], Segment]
+
+
+class Chain:
+    """A source and the operators behind it. Immutable; each connection starts anew."""
+
+    def __init__(self, source: Source, steps: Sequence[Step] = ()) -> None:
+        self.source = source
+        self.steps = tuple(steps)
+
+    def then(self, operator: Operator, label: str | None = None, place: str = "") -> Chain:
+        """Give the chain with one more operator behind it."""
+        label = label or f"operators[{len(self.steps)}] {operator.name}"
+        return Chain(self.source, (*self.steps, Step(operator, label, place)))
+
+    def connect(self, observer: BatchObserver, context: Context) -> Connection:
+        """Start it with an observer of batches (lists of `Event`). What goes wrong goes to ``observer.on_error``."""
+        nodes = [Node(step.label) for step in self.steps]
+        for node, step in zip(nodes, self.steps, strict=True):
+            node.place = step.place
+        with context.ledger.lock:
+            context.pipeline.operators[0:0] = nodes
+        if nodes:
+            nodes[0].first = True
+        parts: list[Connection] = []
+        workers = context.workers if self.source.emits_lines else 1
+        head = attach(self.steps, nodes, observer, context, parts, workers=workers)
+        if head is None:
+            return _Connected(parts)
+        if self.source.emits_lines and not (self.steps and isinstance(self.steps[0].operator, Stage)):
+            head = SegmentObserver((), (), head, context)
+        return _Connected([self.source.connect(head, context), *parts])
+
+
+class _Connected(Connection):
+    """The source of a chain, if it was started, and those of its operators that have something to let go."""
+
+    def __init__(self, parts: Sequence[Connection]) -> None:
+        self._parts = parts
+
+    def stop(self) -> None:
+        """Stop the source, and what else an operator reads; the others end when what comes before them does."""
+        for part in self._parts:
+            part.stop()
+
+    def dispose(self) -> None:
+        """End them in the order of the flow."""
+        for part in self._parts:
+            part.dispose()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the threads and processes of all of them, for each at most `timeout` seconds."""
+        over = [part.wait(timeout) for part in self._parts]
+        return all(over)
 
 
 def attach(
@@ -53,6 +108,8 @@ def attach(
                 shared = None if compiled is None else (compiled, row.start)
                 to_bytes = compiled is None and row.stop == len(steps)  # then a sink is next, most probably
                 if row.stop == shared_by(steps, workers):
+                    from rx_collector.stream.workers import Workers
+
                     head = Workers(workers, steps[here], nodes[here], head, context, to_bytes=to_bytes)
                     parts.insert(0, head)
                     continue

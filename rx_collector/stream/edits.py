@@ -27,11 +27,11 @@ hold for the stages, all lines are.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
+from rx_collector.frozen import frozen
 from rx_collector.stream.switches import is_on
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ _CUT, _VALUE, _PIECE = 3, 2, 0.5
 _MOST_VALUES: Final = 4  # that a line of a learned layout is given: with more of them decoding it is quicker
 
 
-@dataclass(frozen=True)
+@frozen
 class Edit:
     """One change: ``set`` a field to the value in a local `variable`, or to a constant `value`; ``rename`` it to the name
     `to`; ``drop`` it; ``keep`` nothing but `fields`.
@@ -85,7 +85,7 @@ class Edit:
         return (self.name, self.to) if self.kind == "rename" else (self.name,)
 
 
-@dataclass(frozen=True)
+@frozen
 class Plan:
     """What a row of stages asks of the decoder: the fields that are read, those whose bytes are cut out or put together,
     and those that must not be there. `edits` tells whether the row ends in a splice, `unread` whether nothing in it or

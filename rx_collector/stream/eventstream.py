@@ -15,16 +15,19 @@ from contextvars import ContextVar
 from typing import Any
 
 import reactivex
-from loguru import logger
 from reactivex import abc
 from reactivex.disposable import Disposable
+from reactivex.scheduler.periodicscheduler import PeriodicScheduler
 
 from rx_collector.event import Event, Origin
-from rx_collector.ledger import Ledger, Node
-from rx_collector.stream.chain import attach
-from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context, Source, Timers
-from rx_collector.stream.operator import Operator, Stage
-from rx_collector.stream.segment import SegmentObserver, Step
+from rx_collector.ledger import Node
+from rx_collector.log import logger
+from rx_collector.stream.chain import Chain
+from rx_collector.stream.disposable import Disposable as DisposableOfOurs
+from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context, Source, new_context, new_run
+from rx_collector.stream.operator import Operator
+from rx_collector.stream.segment import Step
+from rx_collector.stream.timers import TimerScheduler
 
 __all__ = ["EventStream", "ForeignSource", "new_context", "new_run"]
 
@@ -32,19 +35,11 @@ _context: ContextVar[Context | None] = ContextVar("rx_collector_context", defaul
 _foreign: ContextVar[ForeignNode | None] = ContextVar("rx_collector_foreign", default=None)
 
 
-def new_run() -> str:
-    """Give the name of a new run: when it began, to the microsecond, in UTC (``20261124T105009.123456Z``)."""
-    now = time.time_ns()
-    return time.strftime("%Y%m%dT%H%M%S", time.gmtime(now // 10**9)) + f".{now // 1000 % 10**6:06d}Z"
+abc.DisposableBase.register(DisposableOfOurs)  # type: ignore[type-abstract]
+PeriodicScheduler.register(TimerScheduler)
 
 
-def new_context(name: str = "stream", scheduler: abc.SchedulerBase | None = None) -> Context:
-    """Give the context of a subscription that belongs to no other."""
-    ledger = Ledger(name)
-    return Context(ledger, ledger.pipeline(name), new_run(), scheduler, timers=Timers(name))
-
-
-class EventStream(reactivex.Observable[Event]):
+class EventStream(Chain, reactivex.Observable[Event]):
     """A cold Observable of events: a source and the operators behind it. Immutable; each subscription starts anew.
 
     `on_next` comes from the thread of the source, or of the last ``backpressure`` before; `subscribe` does not block,
@@ -52,42 +47,24 @@ class EventStream(reactivex.Observable[Event]):
     """
 
     def __init__(self, source: Source, steps: Sequence[Step] = ()) -> None:
-        super().__init__()
-        self.source = source
-        self.steps = tuple(steps)
+        Chain.__init__(self, source, steps)
+        reactivex.Observable.__init__(self)
 
     @classmethod
-    def of(cls, observable: abc.ObservableBase[Any]) -> EventStream:
+    def of(cls, observable: abc.ObservableBase[Any] | Chain) -> EventStream:
         """Give the observable itself when it is an EventStream, else one that receives its items one by one.
 
         An item that is no `Event` becomes the payload of one, with the source ``rx``.
         """
         if isinstance(observable, EventStream):
             return observable
+        if isinstance(observable, Chain):
+            return EventStream(observable.source, observable.steps)
         return EventStream(ForeignSource(observable))
 
     def then(self, operator: Operator, label: str | None = None, place: str = "") -> EventStream:
         """Give the stream with one more operator behind it."""
-        label = label or f"operators[{len(self.steps)}] {operator.name}"
-        return EventStream(self.source, (*self.steps, Step(operator, label, place)))
-
-    def connect(self, observer: BatchObserver, context: Context) -> Connection:
-        """Start it with an observer of batches (lists of `Event`). What goes wrong goes to ``observer.on_error``."""
-        nodes = [Node(step.label) for step in self.steps]
-        for node, step in zip(nodes, self.steps, strict=True):
-            node.place = step.place
-        with context.ledger.lock:
-            context.pipeline.operators[0:0] = nodes
-        if nodes:
-            nodes[0].first = True
-        parts: list[Connection] = []
-        workers = context.workers if self.source.emits_lines else 1
-        head = attach(self.steps, nodes, observer, context, parts, workers=workers)
-        if head is None:
-            return _Chain(parts)
-        if self.source.emits_lines and not (self.steps and isinstance(self.steps[0].operator, Stage)):
-            head = SegmentObserver((), (), head, context)
-        return _Chain([self.source.connect(head, context), *parts])
+        return EventStream.of(super().then(operator, label, place))
 
     def _subscribe_core(
         self, observer: abc.ObserverBase[Event], scheduler: abc.SchedulerBase | None = None
@@ -105,28 +82,6 @@ class EventStream(reactivex.Observable[Event]):
         if single.disposed:  # by an observer that was called before there was a connection to end
             single.connection.dispose()
         return Disposable(single.dispose)
-
-
-class _Chain(Connection):
-    """The source of a stream, if it was started, and those of its operators that have something to let go."""
-
-    def __init__(self, parts: Sequence[Connection]) -> None:
-        self._parts = parts
-
-    def stop(self) -> None:
-        """Stop the source, and what else an operator reads; the others end when what comes before them does."""
-        for part in self._parts:
-            part.stop()
-
-    def dispose(self) -> None:
-        """End them in the order of the flow."""
-        for part in self._parts:
-            part.dispose()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the threads and processes of all of them, for each at most `timeout` seconds."""
-        over = [part.wait(timeout) for part in self._parts]
-        return all(over)
 
 
 class ForeignNode(Node):

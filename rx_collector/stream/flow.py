@@ -7,18 +7,23 @@ is never changed by who receives it, since several may.
 from __future__ import annotations
 
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, runtime_checkable
-
-from reactivex.abc import DisposableBase, SchedulerBase
+from dataclasses import field, replace
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from rx_collector.clock import Look
 from rx_collector.event import Event, Lines
+from rx_collector.frozen import frozen
 from rx_collector.ledger import Ledger, Node, PipelineLedger
-from rx_collector.stream.meter import Meter
+from rx_collector.stream.disposable import Disposable
 from rx_collector.stream.timers import TimerScheduler
+
+if TYPE_CHECKING:
+    from reactivex.abc import SchedulerBase
+
+    from rx_collector.stream.meter import Meter
 
 __all__ = [
     "Absorber",
@@ -30,6 +35,8 @@ __all__ = [
     "Context",
     "Source",
     "Timers",
+    "new_context",
+    "new_run",
 ]
 
 Batch = Lines | list[Event]
@@ -84,7 +91,7 @@ class Acknowledging(Protocol):
     def acknowledge_to(self, acknowledgement: Acknowledgement) -> None: ...
 
 
-class Connection(DisposableBase):
+class Connection(Disposable):
     """What a source gives to who connected to it. Both ways of ending are idempotent and safe from any thread."""
 
     @abstractmethod
@@ -133,7 +140,7 @@ class Timers:
                 self._scheduler.dispose()
 
 
-@dataclass(frozen=True)
+@frozen
 class Context:
     """What everything in one subscription shares.
 
@@ -170,6 +177,18 @@ class Context:
     def close(self) -> None:
         """Release what the context holds, after the last signal."""
         self.timers.close()
+
+
+def new_run() -> str:
+    """Give the name of a new run: when it began, to the microsecond, in UTC (``20261124T105009.123456Z``)."""
+    now = time.time_ns()
+    return time.strftime("%Y%m%dT%H%M%S", time.gmtime(now // 10**9)) + f".{now // 1000 % 10**6:06d}Z"
+
+
+def new_context(name: str = "stream", scheduler: SchedulerBase | None = None) -> Context:
+    """Give the context of a subscription that belongs to no other."""
+    ledger = Ledger(name)
+    return Context(ledger, ledger.pipeline(name), new_run(), scheduler, timers=Timers(name))
 
 
 class Source(ABC):

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
-
-import reactivex
 
 from rx_collector.config.options import Spec, described
 from rx_collector.config.registry import Registry
+from rx_collector.frozen import frozen
 from rx_collector.ledger import Node
 from rx_collector.stream.flow import BatchObserver, Context
 
 if TYPE_CHECKING:
+    import reactivex
+
     from rx_collector.stream.code import SegmentCode
     from rx_collector.stream.edits import Edit
     from rx_collector.stream.eventstream import EventStream
@@ -64,7 +64,7 @@ class Operator(Spec, ABC):
         return EventStream.of(source).then(self)
 
 
-@dataclass(frozen=True)
+@frozen
 class PlacedOperator:
     """An operator and where it stands (``exec.yaml:12``).
 

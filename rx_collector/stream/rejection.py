@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from loguru import logger
-
 from rx_collector.event import Event
 from rx_collector.ledger import Node
+from rx_collector.log import logger
 from rx_collector.stream.flow import Context
 
 __all__ = ["warn_once"]

@@ -8,24 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from time import perf_counter_ns, thread_time_ns
 from types import CodeType
-from typing import Any, Final, Literal, TypeAlias
-
-from loguru import logger
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from rx_collector.clock import looked_at
 from rx_collector.errors import ParseError
 from rx_collector.event import Event, Lines, Origin, rejected
+from rx_collector.frozen import frozen
 from rx_collector.ledger import Node
+from rx_collector.log import logger
 from rx_collector.stream.code import UNSPLICED, Kept, SegmentCode, State
 from rx_collector.stream.edits import Edit, apply
 from rx_collector.stream.flow import Absorber, Batch, BatchObserver, Context
-from rx_collector.stream.meter import LoopMeter
 from rx_collector.stream.operator import Operator, Stage
 from rx_collector.stream.rejection import warn_once
 from rx_collector.stream.switches import is_on
+
+if TYPE_CHECKING:
+    from rx_collector.stream.meter import LoopMeter
 
 __all__ = ["Segment", "SegmentObserver", "Step", "compile_segment"]
 
@@ -47,7 +48,7 @@ _LOOK: Final = "now = tick(); spent[at] += now - then; then = now; at = {}"
 _WARNINGS = {"time_unusable": "an event bears no usable time, the one at which it was read takes its place"}
 
 
-@dataclass(frozen=True)
+@frozen
 class Step:
     """An operator in its place: `label` as in the ledger (``operators[1] filter``), `place` in its file, if any."""
 

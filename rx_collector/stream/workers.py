@@ -24,11 +24,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from loguru import logger
-
 from rx_collector.errors import ParseError, ProcessError, RxCollectorError
 from rx_collector.event import Lines
 from rx_collector.ledger import Node
+from rx_collector.log import logger
 from rx_collector.pipes import LARGEST, widen
 from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context
 from rx_collector.stream.segment import SegmentObserver, Step

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import timedelta
 from typing import Any
 
-from rx_collector.stream.flow import Timers
+import pytest
+import reactivex
+from reactivex import abc
+from reactivex import operators as ops
+from reactivex.disposable import Disposable
+from reactivex.scheduler.periodicscheduler import PeriodicScheduler
+
+import rx_collector
+from rx_collector.stream.flow import Connection, Timers
 from rx_collector.stream.timers import TimerScheduler
 from tests.conftest import wait_until
 
@@ -65,3 +74,43 @@ def test_after_the_end_of_a_pipeline_no_timer_begins_anew() -> None:
     assert late.scheduler().now >= before
     assert not any(thread.name.startswith("rx-") for thread in threading.enumerate())
     assert not ran.is_set()
+
+
+def test_it_is_a_scheduler_of_reactivex_for_those_who_have_that() -> None:
+    scheduler = TimerScheduler("x")
+    assert isinstance(rx_collector.EventStream, type)  # from now on reactivex knows them
+    assert isinstance(scheduler, PeriodicScheduler)
+    assert issubclass(Connection, abc.DisposableBase)
+    counted = reactivex.interval(timedelta(milliseconds=2), scheduler=scheduler).pipe(ops.take(3), ops.to_list())
+    assert counted.run() == [0, 1, 2]
+    done = threading.Event()
+    scheduler.schedule_absolute(scheduler.now + timedelta(milliseconds=5), lambda *_: done.set())
+    assert done.wait(10)
+    assert (scheduler.to_seconds(timedelta(minutes=1)), scheduler.to_timedelta(2.0)) == (60.0, timedelta(seconds=2))
+    with pytest.raises(AttributeError, match="nothing"):
+        scheduler.nothing  # type: ignore[attr-defined]  # noqa: B018
+    scheduler.dispose()
+
+
+def test_what_an_action_gives_back_is_disposed_with_it() -> None:
+    scheduler = TimerScheduler("x")
+    ran, given, late = threading.Event(), threading.Event(), threading.Event()
+
+    def act(*_: Any) -> abc.DisposableBase:
+        return Disposable(given.set)
+
+    first = scheduler.schedule(act)
+    scheduler.schedule(lambda *_: ran.set())
+    assert ran.wait(10)
+    assert not given.is_set()
+    first.dispose()
+    assert given.is_set()
+
+    def act_while_it_is_disposed(*_: Any) -> abc.DisposableBase:
+        second.dispose()
+        return Disposable(late.set)
+
+    with scheduler.schedule_relative(0.0, lambda *_: None):
+        second = scheduler.schedule_relative(0.005, act_while_it_is_disposed)
+    assert late.wait(10)
+    scheduler.dispose()
