@@ -18,6 +18,7 @@ from loguru import logger
 from rx_collector.ledger import Report
 from rx_collector.pipeline.collector import Collector
 from rx_collector.runners.supervisor import supervisor
+from tests import warm
 
 CHILDREN = Path(__file__).parent / "children"
 
@@ -83,6 +84,13 @@ def need(*tools: str, root: bool = False, reason: str = "") -> None:
 def need_bpftrace() -> None:
     mounted = any(Path(f"/sys/kernel/{name}/events").is_dir() for name in ("tracing", "debug/tracing"))
     need("bpftrace", root=True, reason="" if mounted else "tracefs is not mounted")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def the_command_is_warm(request: pytest.FixtureRequest) -> None:
+    """What the command is forked from is there before a test that uses it, as it is there afterwards."""
+    if getattr(request.module, "command", None) is warm.command:
+        warm.start()
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from rx_collector.cli.guess import guesses
 from rx_collector.config.document import parse_document
 from rx_collector.pipeline.project import load
 from tests.cli.test_errors import command
-from tests.conftest import CHILDREN, child
+from tests.conftest import child
 
 pytestmark = pytest.mark.slow
 CAPTURES = Path(__file__).parent.parent / "captures"
@@ -175,11 +175,11 @@ def test_a_deaf_program_is_gone_afterwards(tmp_path: Path) -> None:
         "--duration",
         "500ms",
         "--",
-        *child("deaf"),
+        *child("deaf", tmp_path),
     ]
     result = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode in (0, 1)
-    found = subprocess.run(["pgrep", "-f", str(CHILDREN / "deaf.py")], capture_output=True, text=True, check=False)
+    found = subprocess.run(["pgrep", "-f", f"deaf.py {tmp_path}"], capture_output=True, text=True, check=False)
     assert found.stdout == ""
 
 

@@ -155,7 +155,13 @@ def test_adding_a_component(tmp_path: Path) -> None:
     for directory in ("rx_collector", "docs", "tests/docs", "tests/cases"):
         shutil.copytree(ROOT / directory, tmp_path / directory, ignore=leave)
     (tmp_path / "tests" / "captures").mkdir()
-    for name in ("tests/__init__.py", "tests/conftest.py", "tests/events.py", "tests/captures/users.csv"):
+    for name in (
+        "tests/__init__.py",
+        "tests/conftest.py",
+        "tests/events.py",
+        "tests/warm.py",
+        "tests/captures/users.csv",
+    ):
         shutil.copy(ROOT / name, tmp_path / name)
     shutil.copy(ROOT / "setup.cfg", tmp_path)
     format_text, operator_text = blocks("docs/adding-a-component.md", "python")
