@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -21,6 +22,17 @@ from rx_collector.runners.supervisor import supervisor
 from tests import warm
 
 CHILDREN = Path(__file__).parent / "children"
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in what a shell runs behind it; what we start inherits it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def rounds(few: int, many: int) -> int:
+    """How often something is tried that costs time and is the same on every interpreter: often on one of them.
+
+    That is where RX_COLLECTOR_MANY is set, which tox.ini does for Python 3.13.
+    """
+    return many if os.environ.get("RX_COLLECTOR_MANY") else few
 
 
 def wait_until(condition: Callable[[], bool], what: str, deadline: float = 10.0) -> None:

@@ -1,8 +1,8 @@
 """The real command, without a new interpreter and its imports each time: most of what a short command costs is these.
 
 A process that has imported the package waits, and each command is a fork of it: a process of its own, with pipes, a working
-directory, a umask, an environment and an end of its own, that does what ``python -m rx_collector`` does from there on. What an
-interpreter reads only when it starts cannot be another than here; `command` starts a new one when that is asked for.
+directory, a umask, an environment and an end of its own, that does what ``python -m rx_collector`` does from there on. What
+an interpreter reads only when it starts cannot be another than here; `command` starts a new one when that is asked for.
 """
 
 from __future__ import annotations
