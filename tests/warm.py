@@ -24,7 +24,7 @@ from collections.abc import Mapping
 __all__ = ["command", "start"]
 
 #: What begins like this is read when an interpreter or a module of ours starts.
-_AT_START = ("PYTHON", "LC_", "LANG", "LOGURU_", "RX_COLLECTOR_")
+_AT_START = ("PYTHON", "LC_", "LANG", "TZ", "LOGURU_", "RX_COLLECTOR_WITHOUT")
 _server: tuple[subprocess.Popen[bytes], socket.socket, dict[str, str]] | None = None
 
 
