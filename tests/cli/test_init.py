@@ -91,7 +91,7 @@ def test_a_program(name: str, tmp_path: Path) -> None:
     assert first == "# yaml-language-server: $schema=rx-collector.schema.json"
     schema = json.loads((tmp_path / "rx-collector.schema.json").read_text())
     document = parse_document(text)
-    assert schema == FileSpec.schema()
+    assert schema.items() >= FileSpec.schema().items()
     SCHEMA.validate(document.value)
     (events,) = document.value["tests"][0]["expect"].values()
     assert events[0].items() >= expected.items()
