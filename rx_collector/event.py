@@ -8,12 +8,26 @@ from __future__ import annotations
 
 import base64
 import json
+import marshal
+import pickle
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 
-__all__ = ["Event", "Lines", "Origin", "encode_json", "format_time", "from_json", "from_message", "rejected"]
+__all__ = [
+    "Event",
+    "Lines",
+    "Origin",
+    "Packed",
+    "encode_json",
+    "format_time",
+    "from_json",
+    "from_message",
+    "pack",
+    "rejected",
+]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _decode: Final = msgspec.json.Decoder(dict).decode
@@ -41,6 +55,25 @@ class _Lazy:
 from_message: Final = _Lazy("from_message")
 #: The payload is the JSON object in `encoded` and was not needed yet.
 from_json: Final = _Lazy("from_json")
+
+
+class Packed(msgspec.Struct, eq=False, gc=False):
+    """Stands in `Event._data` for an object that another process made, as `pack` gave it."""
+
+    packed: bytes
+
+    def unpack(self) -> Any:
+        """Make the payload."""
+        load = marshal.loads if self.packed[:1] == b"m" else pickle.loads
+        return load(memoryview(self.packed)[1:])
+
+
+def pack(value: Any) -> bytes:
+    """Give a value as bytes for another process of ours: what Python's own types can say as it is, in marshal's format."""
+    try:
+        return b"m" + marshal.dumps(value)
+    except ValueError:
+        return b"p" + pickle.dumps(value)
 
 
 class _NotJson:
@@ -80,27 +113,47 @@ class Lines:
     """One batch as a reader gives it: lines without their end, all valid UTF-8, numbered from `first`.
 
     `repaired` maps the number of each line that was not valid UTF-8 to the bytes as they came. `broken` tells that some
-    line has a newline within it, as other framings than lines allow.
+    line has a newline within it, as other framings than lines allow. `ended` has the lines with the newline that each of
+    them ends with, where they came so (see `of_ended`); a compiled loop cuts it off of those that it needs without.
     """
 
-    __slots__ = ("broken", "first", "lines", "origin", "repaired")
+    __slots__ = ("_lines", "block", "broken", "ended", "first", "origin", "repaired")
 
     def __init__(
         self,
-        lines: list[bytes],
+        lines: list[bytes] | None,
         first: int,
         origin: Origin,
         repaired: dict[int, bytes] | None = None,
         broken: bool = False,
     ) -> None:
-        self.lines = lines
+        self._lines = lines
+        self.ended: Sequence[bytes] | None = None
+        #: Bytes in which all `ended` lines but the first stand one behind the other, and where the second begins.
+        self.block: tuple[bytes, int] | None = None
         self.first = first
         self.origin = origin
         self.repaired = repaired
         self.broken = broken
 
+    @classmethod
+    def of_ended(
+        cls, ended: Sequence[bytes], first: int, origin: Origin, block: tuple[bytes, int] | None = None
+    ) -> Lines:
+        """Make a batch of lines that still have their newline, all of them valid UTF-8. There is at least one."""
+        lines = cls(None, first, origin)
+        lines.ended, lines.block = ended, block
+        return lines
+
+    @property
+    def lines(self) -> list[bytes]:
+        """The lines without their ends."""
+        if self._lines is None:
+            self._lines = [line[:-1] for line in self.ended or ()]
+        return self._lines
+
     def __len__(self) -> int:
-        return len(self.lines)
+        return len(self.lines if self.ended is None else self.ended)
 
     def events(self) -> list[Event]:
         """Give the lines as events whose payload is ``{"message": text}``, not decoded before it is read."""
@@ -141,6 +194,8 @@ class Event(msgspec.Struct, eq=False, gc=False):
             data = self._data = {"message": (self.raw or b"").decode("utf-8", "replace")}
         elif data is from_json:
             data = self._data = _decode_lazily(self.encoded or b"{}")
+        elif data.__class__ is Packed:
+            data = self._data = data.unpack()
         return data
 
     def __getitem__(self, field: Any) -> Any:

@@ -26,6 +26,8 @@ __all__ = ["Drop", "Keep", "Rename", "Set", "emit_conversion"]
 class _Editing(Stage):
     """Changes top-level fields and does nothing else: on the bytes of a line where its loop does that, else in a dict."""
 
+    independent = True
+
     def pending(self, code: SegmentCode) -> Sequence[Edit]:
         """Give the changes for the end of a loop that splices; what they need of the event is read now."""
         return self.edits() or ()
@@ -38,7 +40,11 @@ class _Editing(Stage):
         if code.splices:
             code.pend(self.pending(code))
         else:
+            self.prepare(code, following)
             self.emit_edits(code)
+
+    def prepare(self, code: SegmentCode, following: Sequence[Stage]) -> None:
+        """Write what goes before the changes of a dict."""
 
 
 @operator("set", summary="Set fields to values.", example="set: {dir: 'filename.rpartition(\"/\")[0]', seen: true}")
@@ -66,6 +72,17 @@ class Set(_Editing):
     def pending(self, code: SegmentCode) -> Sequence[Edit]:
         return [_set_to(name, evaluation, code) for name, evaluation in self.fields.items()]
 
+    def prepare(self, code: SegmentCode, following: Sequence[Stage]) -> None:
+        """Hold the fields that a later set or filter reads, too."""
+        read = set(self.edits_read() or ()) - self.fields.keys()
+        for stage in following:
+            needed = stage.edits_read() if isinstance(stage, Set) else stage.needs() if not stage.edits() else None
+            if needed is None:
+                break
+            for name in sorted(read & needed):
+                code.hold(name)
+            read -= stage.fields.keys() if isinstance(stage, Set) else set()
+
     def emit_edits(self, code: SegmentCode) -> None:
         values = []
         for evaluation in self.fields.values():
@@ -78,7 +95,9 @@ class Set(_Editing):
             source = code.temporary()
             code.write(f"{source} = {values[0]}")
             values = [source]
+        held = code.held
         code.own()
+        code.held = {name: variable for name, variable in held.items() if name not in self.fields}
         for name, source in zip(self.fields, values, strict=True):
             code.write(f"data[{name!r}] = {source}")
 

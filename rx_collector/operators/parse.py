@@ -29,9 +29,11 @@ from rx_collector.config.options import (
 from rx_collector.errors import ParseError
 from rx_collector.event import Event
 from rx_collector.parsers import FORMATS, Format
-from rx_collector.parsers.json_lines import Json, decode, decode_slowly, field_decoder
+from rx_collector.parsers.json_lines import Json, decode, decode_any, decode_slowly, field_decoder, fields_from
 from rx_collector.stream.edits import BACKSLASH, Plan, plan
 from rx_collector.stream.operator import Stage, operator
+from rx_collector.stream.skipping import Skipper
+from rx_collector.stream.switches import is_on
 
 if TYPE_CHECKING:
     from rx_collector.stream.code import SegmentCode
@@ -197,6 +199,11 @@ class Parse(Stage):
         return {"anyOf": forms}
 
     @property
+    def independent(self) -> bool:  # type: ignore[override]
+        """Whether its format keeps nothing from line to line."""
+        return self.format.independent
+
+    @property
     def nests(self) -> bool:  # type: ignore[override]
         """Whether it loops over the records of a text."""
         return self.format.several
@@ -209,28 +216,40 @@ class Parse(Stage):
         code.is_line = False
         if self.format in (Json(), Json(checked="touched")) and of_line and self.on_error != "keep_raw":
             if self.format != Json() and following:
-                self._emit_skipping(code, following[0])
+                self._emit_skipping(code, following)
             self._emit_json(code, following)
         else:
             self._emit_text(code, of_line)
         if self.time is not None:
             self._emit_time(code, self.time)
 
-    def _emit_skipping(self, code: SegmentCode, next_stage: Stage) -> None:
+    def _emit_skipping(self, code: SegmentCode, following: Sequence[Stage]) -> None:
         """Leave out lines that the next stage would filter. They count as filtered there."""
-        needle = next_stage.implies()
-        if needle is not None:
+        needle = following[0].implies()
+        if needle is None:
+            return
+        counter = code.counter("filtered", code.stage + 1)
+        # One that ends the stream counts what it has not come to, so then nothing may be left out behind it.
+        ends = any(stage.on_error == "fail" for stage in (self, *following))
+        if code.ended and is_on("skipping") and not ends:
+            skipper = code.state(lambda: Skipper(needle), "skipper")
+            code.prologue += [f"chosen = {skipper}.chosen(batch)", f"{counter} = len(batch) - len(chosen)"]
+            code.chosen = "chosen"
+        else:
             # `find`, since `in` takes the bytes for a number first, which costs more than the search.
             code.write(f"if raw.find({needle!r}) < 0 and {BACKSLASH} not in raw:")
             code.indent()
-            code.write(f"{code.counter('filtered', code.stage + 1)} += 1")
+            code.write(f"{counter} += 1")
             code.write("continue")
             code.dedent()
 
     def _emit_json(self, code: SegmentCode, following: Sequence[Stage]) -> None:
         """The line is JSON: what the filters behind read is decoded ahead of the rest, the rest only if it is needed."""
         wrong = code.bind((msgspec.DecodeError, RecursionError), "not_json")
-        slowly = code.bind(decode_slowly, "decode_slowly")
+        # With its newline a line that is no JSON could be refused in other words.
+        slowly = "decode_again(raw[:-1])" if code.ended else f"{code.bind(decode_slowly, 'decode_slowly')}(raw, error)"
+        if code.ended:
+            code.names["decode_again"] = decode_any
         planned = plan(following, () if self.time is None else (self.time.field,), to_bytes=code.to_bytes)
         if not code.ahead and not planned.unread:
             planned = Plan(frozenset())
@@ -241,23 +260,24 @@ class Parse(Stage):
             code.write("try:")
             code.write(f"    peek = {function}(raw)")
             code.write(f"except {wrong} as error:")
-            code.write(f"    peek = {function}({code.bind(msgspec.json.encode, 'encode')}({slowly}(raw, error)))")
+            again = code.bind(fields_from(decode_fields, planned.reads, attributes), "fields_of")
+            code.write(f"    peek = {again}({slowly})")
             code.peek = {field: f"peek.{attribute}" for field, attribute in attributes.items()}
-            code.read_ahead, code.splices = planned.reads, planned.edits
-            code.names["decode"] = _decode_any
+            code.read_ahead, code.splices, code.learns = planned.reads, planned.edits, planned.learned
+            code.names["decode"] = decode_any
             code.payload, code.encoded = "json", True
             assert code.peek.keys() == fields
         else:
             code.write("try:")
             code.write(f"    data = {code.bind(decode, 'decode')}(raw)")
             code.write(f"except {wrong} as error:")
-            code.write(f"    data = {slowly}(raw, error)")
+            code.write(f"    data = {slowly}")
             code.payload, code.owned, code.encoded = "local", True, True
         code.is_dict, code.has_event = True, False
 
     def _emit_text(self, code: SegmentCode, of_line: bool) -> None:
         if of_line:
-            text = "raw.decode()"
+            text = f"{code.line_read()}.decode()"
         else:
             code.data()
             text = f"{code.bind(_text_of, 'text_of')}({code.field(self.field)}, {self.field!r})"
@@ -341,11 +361,3 @@ def _text_of(value: Any, field: str) -> str:
     if isinstance(value, str):
         return value
     raise ParseError(f"no text in field {field!r}" if value is None else f"field {field!r} is not a text")
-
-
-def _decode_any(raw: bytes) -> dict[str, Any]:
-    """Decode a line whose fields were decoded ahead, so all that can still be wrong is a number out of range."""
-    try:
-        return decode(raw)
-    except (msgspec.DecodeError, RecursionError) as error:
-        return decode_slowly(raw, error)

@@ -215,7 +215,7 @@ _Place = tuple[Hashable, int, int]
 class State:
     """One open window of one key."""
 
-    __slots__ = ("closed", "end", "first", "keys", "order", "owned", "place", "start", "values")
+    __slots__ = ("batch", "closed", "end", "first", "keys", "order", "owned", "place", "start", "touched", "values")
 
     def __init__(
         self, place: Hashable, keys: tuple[Any, ...], start: int, end: int, first: Event, order: int = 0
@@ -229,6 +229,12 @@ class State:
         self.owned = 0  # events it stands for: each is owned by one window, the last to close of those it is in
         self.values: list[Any] = []
         self.closed = False
+        self.batch = self.touched = 0  # of its last event: the batch, and a number that grows within it
+
+
+def _age(state: State) -> tuple[int, int, int, State]:
+    """Give what tells which of two states got no event for longer."""
+    return state.batch, state.touched, state.order, state
 
 
 @described
@@ -258,14 +264,14 @@ class _Fold(Stage):
             code.write(f"if {test}: {place} = {code.bind(hashable, 'hashable')}({place})")
         start, end = windows.emit_place(code, place)
         states = code.bind(windows.states, "states")
-        code.write(f"{state} = {states}.pop({place}, None)")
+        code.write(f"{state} = {states}.get({place})")
+        touched, batch = code.number(), code.temporary()
         code.write(f"if {state} is None:")
         first = "event" if code.has_event else code.event_source()
-        code.write(
-            f"    {state} = {code.bind(windows.open, 'open_window')}({place}, {together}, {start}, {end}, {first})"
-        )
-        code.write("else:")
-        code.write(f"    {states}[{place}] = {state}")  # it is the one that got an event last now
+        code.prologue.append(f"{batch} = {code.bind(windows.batch_number, 'batch_number')}()")
+        made = f"{place}, {together}, {start}, {end}, {first}, {touched}"
+        code.write(f"    {state} = {code.bind(windows.open, 'open_window')}({made})")
+        code.write(f"{state}.batch, {state}.touched = {batch}, {touched}")  # it is the one that got an event last now
         code.write(f"{state}.owned += 1")
         held = code.temporary()
         code.write(f"{held} = {state}.values")
@@ -307,7 +313,11 @@ class _Windows(Holding, Absorber):
         self.aggregates = list(spec.aggregates().items())
         self._functions = [aggregate.function for _, aggregate in self.aggregates]
         self._most: int = spec.size  # type: ignore[attr-defined]
-        self.states: dict[Hashable, State] = {}  # in the order of their last event
+        self.states: dict[Hashable, State] = {}
+        self._batch = self._touched = 0
+        # A heap by the last event of each state, made when one has to give way for the first time. An entry may be late:
+        # of a state that got an event since, or is closed.
+        self._oldest: list[tuple[int, int, int, State]] | None = None
         self._order = itertools.count()
         self._out: list[Event] = []
         self._merged = 0
@@ -337,6 +347,7 @@ class _Windows(Holding, Absorber):
     def on_batch(self, batch: Batch) -> None:
         assert isinstance(batch, list)
         with self._lock:
+            self._batch += 1
             self._begin()
             rejections: list[tuple[Event, Exception]] = []
             taken = 0
@@ -396,8 +407,13 @@ class _Windows(Holding, Absorber):
         if self._disposed or self._ended:
             self._lock.release()
             return False
+        self._batch += 1
         self._begin()
         return True
+
+    def batch_number(self) -> int:
+        """Give the number of the batch at hand."""
+        return self._batch
 
     def end_absorbing(self, came: int, rejected: int) -> None:
         try:
@@ -411,19 +427,45 @@ class _Windows(Holding, Absorber):
         """Write what makes of the key the place of the window that an event is in. Gives its start and end."""
         return "0", "0"
 
-    def open(self, place: Hashable, keys: tuple[Any, ...], start: int, end: int, first: Event) -> State:
-        """Open a window, and close others where there are too many."""
+    def open(self, place: Hashable, keys: tuple[Any, ...], start: int, end: int, first: Event, touched: int) -> State:
+        """Open a window, and close others where there are too many. `touched` is the number of its event in the batch."""
+        state = self._new(place, keys, start, end, first, touched)
+        self._make_room()
+        return state
+
+    def _new(self, place: Hashable, keys: tuple[Any, ...], start: int, end: int, first: Event, touched: int) -> State:
         state = State(place, keys, start, end, first, next(self._order))
+        state.batch, state.touched = self._batch, touched
         state.values = [function.start() for function in self._functions]
         self._opened(state)
         self.states[place] = state
-        self._make_room()
+        if self._oldest is not None:
+            heapq.heappush(self._oldest, _age(state))
+            if len(self._oldest) > 2 * len(self.states) + 1000:  # most of them are closed
+                self._oldest = None
         return state
 
     def _make_room(self) -> None:
         while len(self.states) > self._most:
             self._evicted += 1
-            self._close(self.states[next(iter(self.states))])
+            self._close(self._take_oldest())
+
+    def _take_oldest(self) -> State:
+        """Give the state that got no event for the longest time. It has to be closed."""
+        oldest = self._oldest
+        if oldest is None:
+            oldest = self._oldest = [_age(state) for state in self.states.values()]
+            heapq.heapify(oldest)
+        while True:
+            entry = oldest[0]
+            state = entry[3]
+            if state.closed:
+                heapq.heappop(oldest)
+            elif (state.batch, state.touched) != entry[:2]:
+                heapq.heapreplace(oldest, _age(state))
+            else:
+                heapq.heappop(oldest)
+                return state
 
     # States
 
@@ -431,14 +473,10 @@ class _Windows(Holding, Absorber):
         """Take an event into some windows, the last of which owns it. Nothing of this can fail: see `Aggregate.value`."""
         states = self.states
         for place, start, end in places:
-            known = states.pop(place, None)
-            if known is None:
-                state = State(place, keys, start, end, event, next(self._order))
-                state.values = [function.start() for function in self._functions]
-                self._opened(state)
-            else:
-                state = known
-            states[place] = state  # it is the one that got an event last now
+            self._touched += 1
+            known = states.get(place)
+            state = self._new(place, keys, start, end, event, self._touched) if known is None else known
+            state.batch, state.touched = self._batch, self._touched  # it is the one that got an event last now
             state.values = [
                 function.step(now, value)
                 for function, now, value in zip(self._functions, state.values, values, strict=True)

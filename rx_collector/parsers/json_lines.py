@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -18,7 +18,7 @@ from rx_collector.errors import ParseError
 from rx_collector.event import Origin
 from rx_collector.parsers.base import Format, OfIncarnation, TextParser, format
 
-__all__ = ["Json", "decode", "decode_slowly", "field_decoder", "has_each_key_once"]
+__all__ = ["Json", "decode", "decode_any", "decode_slowly", "field_decoder", "fields_from", "has_each_key_once"]
 
 #: Decodes a JSON object; raises msgspec.DecodeError or RecursionError, for which `decode_slowly` has the answer.
 decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -66,6 +66,23 @@ def field_decoder(
         gc=False,
     )
     return msgspec.json.Decoder(record).decode, attributes
+
+
+def fields_from(
+    decode_fields: Callable[[bytes], Any], fields: Iterable[str], attributes: Mapping[str, str]
+) -> Callable[[dict[str, Any]], Any]:
+    """Give what makes of a whole payload what `decode_fields` (see `field_decoder`) makes of a line, for one that it
+    refused. A number beyond a double is infinite in it, and would be null in the JSON of the payload.
+    """
+    read = [(field, attributes[field]) for field in fields]
+
+    def fields_of(data: dict[str, Any]) -> Any:
+        found = decode_fields(msgspec.json.encode(data))
+        for field, attribute in read:
+            setattr(found, attribute, data.get(field))
+        return found
+
+    return fields_of
 
 
 def _keys_and_colons(value: Any) -> int:
@@ -139,7 +156,8 @@ def _read_with(hook: Callable[[list[tuple[str, Any]]], dict[str, Any]], text: st
     return value
 
 
-def _decode(text: str) -> dict[str, Any]:
+def decode_any(text: bytes | str) -> dict[str, Any]:
+    """Decode a JSON object. Raises ParseError."""
     try:
         return decode(text)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -181,13 +199,18 @@ class Json(Format):
         key="check",
     )
 
+    @property
+    def independent(self) -> bool:  # type: ignore[override]
+        """Whether it does not depend on what came before the first object."""
+        return not self.skip_noise
+
     def parser(self) -> TextParser:
-        read = _decode
+        read: Callable[[str], dict[str, Any]] = decode_any
         if self.duplicate_keys != "last":
             hook = _first_counts if self.duplicate_keys == "first" else _none_twice
 
             def read(text: str) -> dict[str, Any]:
-                fields = _decode(text)
+                fields = decode_any(text)
                 return fields if has_each_key_once(text, fields) else _read_with(hook, text)
 
         begun: OfIncarnation[list[bool]] = OfIncarnation(lambda: [False])

@@ -50,6 +50,7 @@ class Network:
         self.feeds: dict[str, Feed] = {}  # of the runners that a sink writes to
         self.readers: dict[str, RunnerConnection] = {}  # of the runners that were started
         self.unwanted: set[str] = set()  # runners that were stopped because nobody took what they print
+        self.restarting: frozenset[str] = frozenset()  # runners that a reload stops, and starts again
         self._news = news
         self._timers: dict[str, Timers] = {}
 
@@ -101,7 +102,9 @@ class Network:
         spec = project.pipelines[name]
         ledger = PipelineLedger(name, before.generations if before is not None else ())
         timers = self._timers.setdefault(name, Timers(name))
-        context = replace(self._base, pipeline=ledger, timers=timers)
+        # Where the time is not this machine's, or is measured, all is done on the threads that bring it.
+        here = self._base.scheduler is not None or self._base.look is not None or self._base.meter is not None
+        context = replace(self._base, pipeline=ledger, timers=timers, workers=1 if here else spec.workers)
         return Generation(name, spec, context, self.hubs, self._news.set, self._operators)
 
     def open(self, generation: Generation, old: Generation | None, bind: Callable[[Branch], Branch]) -> None:

@@ -23,6 +23,7 @@ __all__ = ["Framer", "LineFramer", "Refused", "Row", "Transcoder", "framer", "re
 _MOST_KEPT = 64 * 1024  # of a frame that is refused, for its dead letter
 # Bytes of a line, on average: bytes.split looks at each byte, BytesIO finds the next newline eight times faster.
 _LONG = 80 if is_on("splitting") else 1 << 62
+_ENDINGS: Final = is_on("endings") and is_on("splitting")
 _without_end = itemgetter(slice(None, -1))
 
 
@@ -47,6 +48,8 @@ class Framer(ABC):
     multiline = False
     #: Whether all lines that the last `feed` gave are known to be ASCII, so that nothing of them needs `repair`.
     ascii = False
+    #: Where in its chunk the second of the lines begins that the last `ended` gave.
+    begin = 0
 
     def __init__(self, max_line: int, *, truncate: bool = False) -> None:
         self._max_line = max_line
@@ -63,6 +66,12 @@ class Framer(ABC):
     def flush(self) -> list[Row]:
         """Give what was held back because more of it might have come."""
         return []
+
+    def ended(self, chunk: bytes) -> list[bytes] | None:
+        """Take a chunk as `feed` does and give the lines with their newline; None, and nothing is taken, where that is not
+        all there is to it: then `feed` wants it.
+        """
+        return None
 
     def _overlong(self, length: int, head: bytes) -> Row:
         """Give what becomes of a frame that is longer than allowed, of which `head` is the beginning."""
@@ -105,7 +114,7 @@ class LineFramer(Framer):
         self._skipped: int | None = None  # the length so far of an overlong line that has no end yet
         self._last = b""  # its last byte so far
         self._ascii_rest = True  # the parts are known to be ASCII
-        self._long = False  # lines were long the last time
+        self._long: bool | None = None  # lines were long the last time
 
     @property
     def rest(self) -> bytes:
@@ -139,6 +148,34 @@ class LineFramer(Framer):
                 self._skipped, self._last = self._size, chunk[-1:]
                 self._parts = [b"".join(self._parts)[: max(self._max_line if self._truncate else 0, _MOST_KEPT)]]
         return out
+
+    def ended(self, chunk: bytes) -> list[bytes] | None:
+        if self._long is None and (first := chunk.find(b"\n")) >= 0:
+            self._long = self._newline and self._size + first > _LONG
+        if not self._long or self._skipped is not None or not _ENDINGS:
+            return None
+        end = chunk.rfind(b"\n") + 1
+        size = self._size + end
+        parts = self._parts
+        if not end or size > self._max_line or not (self._ascii_rest and chunk.isascii()) or b"\r" in chunk:
+            return None
+        if parts and parts[-1].endswith(b"\r"):
+            return None
+        self.begin = chunk.find(b"\n") + 1
+        if parts:
+            # What waits is put before the chunk's first line alone, not before all of it, which would be a copy.
+            stream = BytesIO(chunk)  # it shares the bytes
+            lines = [b"".join([*parts, stream.readline()])]
+            lines += stream
+        else:
+            lines = BytesIO(chunk).readlines()
+        if end < len(chunk):
+            rest = lines.pop()  # what has no end yet
+            self._parts, self._size = [rest], len(rest)
+        else:
+            self._parts, self._size = [], 0
+        self._long = size > _LONG * len(lines)
+        return lines
 
     def end(self) -> list[Row]:
         self.ascii = False

@@ -121,6 +121,7 @@ class Incarnation:
         frames = framer(spec.framing, spec.max_line, truncate=spec.overlong == "truncate")
         transcoder = Transcoder(spec.encoding) if spec.encoding != "utf-8" else None
         number = 0
+        plain = not outlet.tapped and not self._loss.watches_stdout  # nobody looks at the lines before they are sent
         left = LARGEST  # that is still read when it is abandoned: who holds the pipe may write for ever
         self._last = time.monotonic()
         drained = False  # there was no more than the last read gave, so poll(2) is asked before the next one
@@ -158,7 +159,11 @@ class Incarnation:
             if transcoder is not None:
                 chunk = transcoder.feed(chunk)
             if chunk:
-                number = self._send(frames.feed(chunk), number, frames)
+                lines = frames.ended(chunk) if plain and number >= spec.skip_lines and self._ready_known else None
+                if lines is not None:
+                    number = outlet.ended(lines, (chunk, frames.begin), number, self.number, child.pid)
+                else:
+                    number = self._send(frames.feed(chunk), number, frames)
             if abandoned:
                 left -= len(chunk)
             # A child that never pauses has its deadlines, too, and so have the notes of the supervisor's thread.
@@ -217,7 +222,7 @@ class Incarnation:
         if not rows:
             return number
         child = self.child
-        if not self._ready and self._ready_on != "stderr":
+        if not self._ready_known:
             self._look_for_ready(rows)
         lost = 0
         if self._loss.watches_stdout:
@@ -269,6 +274,11 @@ class Incarnation:
         if mode == "log":
             for text in texts:
                 logger.info("{} stderr: {}", self._name, text)
+
+    @property
+    def _ready_known(self) -> bool:
+        """Whether its output needs not be looked at to know that it is ready."""
+        return self._ready or self._ready_on == "stderr"
 
     def _look_for_ready(self, rows: list[Row]) -> None:
         if self._ready_line is None:

@@ -122,6 +122,28 @@ class Outlet:
             broken = multiline and any(b"\n" in line for line in lines)
             self._observer.on_batch(Lines(lines, first, origin, repaired, broken))
 
+    @property
+    def tapped(self) -> bool:
+        """Whether somebody is told of each row before it is sent."""
+        return self._tap is not None
+
+    def ended(self, lines: list[bytes], block: tuple[bytes, int], number: int, incarnation: int, pid: int) -> int:
+        """Send lines of ASCII that still have their newlines, the first numbered `number` + 1, where nothing is `tapped`.
+
+        `block` is that of `Lines`. Gives the number of the last line.
+        """
+        closed = self.closed
+        with self.lock:
+            counts = self.counts
+            counts.lines += len(lines)
+            if closed:
+                counts.dropped["disposed"] += len(lines)
+            else:
+                counts.out += len(lines)
+        if not closed:
+            self._observer.on_batch(Lines.of_ended(lines, number + 1, self._origin(incarnation, pid), block))
+        return number + len(lines)
+
     def _refuse(self, frame: Refused, origin: Origin, number: int) -> None:
         with self.lock:
             self.counts.lines += 1

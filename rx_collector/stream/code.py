@@ -4,10 +4,11 @@ Each stage adds its lines through a `SegmentCode`, which knows at every point wh
 its payload is made of, whether it was changed, whether an `Event` exists for it. So an event that no stage looks into is
 never decoded, and no `Event` is made for one that is filtered out. These are the local variables of the loop:
 
-    raw        the line (segments that begin at a runner)
+    raw        the line (segments that begin at a runner), in some loops with its newline
     line       its number
     origin     the batch's Origin
     text       the line as it was edited, when the loop splices
+    edited     what edits it, where the layout of lines is learned
     event      the Event, when there is one
     data       the payload, once somebody asked for it
     time_ns    set when a stage found the time of the event
@@ -23,6 +24,7 @@ from rx_collector.expressions import Expression
 from rx_collector.expressions.keys import hashable
 from rx_collector.expressions.option import Evaluation
 from rx_collector.stream.edits import Edit, write_dict_edits, write_splice
+from rx_collector.stream.layout import write_learned
 
 if TYPE_CHECKING:
     from rx_collector.stream.operator import Stage
@@ -48,6 +50,8 @@ _LOCALS = frozenset(
         "seen",
         "raw",
         "text",
+        "edited",
+        "chosen",
         "line",
         "origin",
         "event",
@@ -104,12 +108,17 @@ class SegmentCode:
         *,
         to_bytes: bool = False,
         ahead: bool = True,
+        ended: bool = False,
     ) -> None:
+        self.ended = ended  # `raw` still has the newline that ends the line
+        self.chosen = ""  # the variable with the lines that the loop goes over, and their numbers, when it is not all
         self.to_bytes = to_bytes  # what comes behind the loop writes bytes, so lines may be edited as such
         self.ahead = ahead  # what filters read may be decoded ahead of the rest
         self.decodes_late = False  # ... and then the rest is, for those that pass
         self.absorbed = False  # the last stage has taken the event, and nothing is sent on
         self.splices = False  # ... and they are: the edits are pending to the end of the loop
+        self.learns = False  # ... those whose layout is learned
+        self.learn = ""  # what learns from the line in hand
         self.pending: list[Edit] = []
         self.read_ahead: frozenset[str] = (
             frozenset()
@@ -126,6 +135,7 @@ class SegmentCode:
         self._asked: list[tuple[int, int]] = []  # what was kept so far, by stage
         self._depth = 3
         self._temporaries = 0
+        self._source = source
         # What holds true of the event in hand:
         self.envelope: Literal["lines", "events"] = source  # where line, origin and time are read from
         self.payload: Literal["message", "json", "event", "local"] = "message" if source == "lines" else "event"
@@ -138,6 +148,7 @@ class SegmentCode:
         self.has_time = False
         self.part: str | None = None  # the source of the part, where a stage made several events of one
         self.peek: dict[str, str] | None = None  # fields that were decoded ahead of the payload
+        self.held: dict[str, str] = {}  # fields that are in a variable as well, since they are read again
 
     # Writing
 
@@ -183,6 +194,19 @@ class SegmentCode:
         self.makers[name] = (key, make)
         return name
 
+    def line_read(self) -> str:
+        """Give the source of the line as it was read, without its end."""
+        return "raw[:-1]" if self.ended else "raw"
+
+    def number(self) -> str:
+        """Give the source of a number that is larger for each event of a batch."""
+        if not self.nested:
+            return "line" if self._source == "lines" else "seen"
+        number = self.temporary()
+        self.prologue.append(f"{number} = 0")
+        self.write(f"{number} += 1")
+        return number
+
     def observed(self) -> str:
         """Give the source of when the event was read: the clock of stages, which differs from read to read only."""
         return "origin.observed_ns" if self.envelope == "lines" else "event.origin.observed_ns"
@@ -218,7 +242,7 @@ class SegmentCode:
     def data(self) -> str:
         """Make sure that the payload is in `data`."""
         if self.payload == "message":
-            self.write('data = {"message": raw.decode()}')
+            self.write(f'data = {{"message": {self.line_read()}.decode()}}')
             self.owned = True
         elif self.payload == "json":
             self.write(f"data = {self.bind(self.names['decode'], 'decode')}(raw)")
@@ -239,6 +263,7 @@ class SegmentCode:
             self.write(f"event = {self.event_source()}")
             self.has_event = True
         self.owned = False  # from here on somebody else may have kept the payload
+        self.held = {}  # ... and changed it, which nobody should
         return "event"
 
     def event_source(self) -> str:
@@ -252,6 +277,9 @@ class SegmentCode:
             self.payload
         ]
         raw, encoded = ("raw", "raw") if self.envelope == "lines" else ("event.raw", "event.encoded")
+        if self.ended and self.envelope == "lines" and self.pristine:
+            encoded = self.temporary()
+            raw = f"({encoded} := raw[:-1])"
         arguments = [payload, raw if self.pristine else "None", *where]
         tail = [encoded if self.pristine and self.encoded else "None", time, part or '""']
         while tail and tail[-1] in ("None", '""'):
@@ -262,10 +290,19 @@ class SegmentCode:
         """Give the source that reads a field of the payload (for expressions)."""
         if self.peek is not None and name in self.peek:
             return self.peek[name]
+        if name in self.held:
+            return self.held[name]
         if self.is_dict:
             return f"data.get({name!r})"
         helper = self.bind(field_of, "field_of")
         return f"(data.get({name!r}) if data.__class__ is dict else {helper}(data, {name!r}))"
+
+    def hold(self, name: str) -> None:
+        """Put a field into a variable, where that is quicker than to read it again from a dict."""
+        if self.payload == "local" and self.is_dict and self.peek is None and name not in self.held:
+            variable = self.temporary()
+            self.write(f"{variable} = data.get({name!r})")
+            self.held[name] = variable
 
     def meta(self, name: str) -> str:
         """Give the source that reads a value of the envelope (for expressions)."""
@@ -312,6 +349,7 @@ class SegmentCode:
         """Note that `data` no longer says what `raw` and `event` say. Call it after the last read of the old."""
         self.pristine = self.encoded = self.is_line = False
         self.peek = None
+        self.held = {}
         if self.envelope == "lines":
             self.has_event = False
         else:
@@ -329,6 +367,7 @@ class SegmentCode:
         self.is_dict = self.owned = self.has_time = self.is_line = False
         self.has_event = self.pristine = self.encoded = True
         self.part = self.peek = None
+        self.held = {}
 
     def finish(self) -> None:
         """Write the end of the loop's body: what passed is collected, and what fails in it is accounted for."""
@@ -348,11 +387,16 @@ class SegmentCode:
     def _finish_spliced(self, edits: Sequence[Edit], peek: Mapping[str, str]) -> None:
         """Write the end of a loop that edits lines; those of which it is not proven to be the same are decoded."""
         time = ", time_ns" if self.has_time else ""
-        write_splice(self, edits, peek, self.read_ahead)
+        if self.learns:
+            write_learned(self, edits)
+        else:
+            write_splice(self, edits, peek, self.read_ahead)
         self.write("if text is not None:")
         self.write(f"    emit(Event(from_json, None, origin, line, text{time}))")
         self.write("else:")
         self.indent()
+        if self.learn:
+            self.write(self.learn)
         self.write(f"{self.counter(UNSPLICED)} += 1")
         self.data()
         self.write(f"emit({self.event_source()})")

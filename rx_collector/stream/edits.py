@@ -43,6 +43,7 @@ __all__ = [
     "Edit",
     "Plan",
     "apply",
+    "is_plain",
     "joined",
     "kept",
     "plan",
@@ -60,6 +61,7 @@ _BRACE: Final = 125
 #: than finding out that it is right; cutting a pair out, putting a value into JSON and one piece cost so much.
 _MOST_COST: Final = 5
 _CUT, _VALUE, _PIECE = 3, 2, 0.5
+_MOST_VALUES: Final = 4  # that a line of a learned layout is given: with more of them decoding it is quicker
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class Edit:
 class Plan:
     """What a row of stages asks of the decoder: the fields that are read, those whose bytes are cut out or put together,
     and those that must not be there. `edits` tells whether the row ends in a splice, `unread` whether nothing in it or
-    behind it wants more of the line than that.
+    behind it wants more of the line than that, `learned` that the splice is that of lines whose layout is learned.
     """
 
     reads: frozenset[str]
@@ -95,6 +97,7 @@ class Plan:
     absent: frozenset[str] = frozenset()
     edits: bool = False
     unread: bool = False
+    learned: bool = False
 
 
 def plan(stages: Sequence[Stage], reads: Iterable[str], *, to_bytes: bool) -> Plan:
@@ -115,6 +118,8 @@ def plan(stages: Sequence[Stage], reads: Iterable[str], *, to_bytes: bool) -> Pl
     else:
         if to_bytes and is_on("edits") and row.edited and row.cost <= _MOST_COST and not row.absent & row.read:
             return Plan(frozenset(row.read), frozenset(row.pieces), frozenset(row.absent), True, True)
+        if to_bytes and is_on("edits") and is_on("layouts") and row.edited and row.values <= _MOST_VALUES:
+            return Plan(frozenset(row.read), edits=True, unread=True, learned=True)
         if not row.edited:
             return Plan(frozenset(row.read), unread=to_bytes)
     return Plan(frozenset(row.read) if ahead is None else ahead)
@@ -131,13 +136,14 @@ class _Row:
         self.pieces: set[str] = set()
         self.absent: set[str] = set()
         self.cost = 0.0
+        self.values = 0  # that are put into JSON for each event
 
     def takes(self, needed: frozenset[str] | None, edits: Sequence[Edit]) -> bool:
         """Take a stage that reads and edits these; False when it cannot stand in the row."""
         if needed is None or needed & self.changed or (self.kept is not None and not needed <= self.kept):
             return False
         names = [name for edit in edits for name in edit.names]
-        if len(set(names)) < len(names) or self.changed & set(names) or not all(map(_is_plain, names)):
+        if len(set(names)) < len(names) or self.changed & set(names) or not all(map(is_plain, names)):
             return False
         self.read |= needed
         self.changed.update(names)
@@ -147,11 +153,12 @@ class _Row:
         first, self.edited = not self.edited, True
         if edit.kind == "set" and edit.variable:
             self.cost += _VALUE
+            self.values += 1
         if edit.kind == "keep":
             self.kept = frozenset(edit.fields)
             self.pieces |= self.kept
             self.cost += _PIECE * len(self.kept)
-            return first and all(map(_is_plain, edit.fields))
+            return first and all(map(is_plain, edit.fields))
         new = edit.to or (edit.name if edit.kind == "set" else "")
         if self.kept is None:
             self.absent |= {new} if new else set()
@@ -161,7 +168,7 @@ class _Row:
         return new not in self.kept and (edit.kind == "set" or edit.name in self.kept)
 
 
-def _is_plain(name: str) -> bool:
+def is_plain(name: str) -> bool:
     """Tell whether a name looks in JSON as it does by itself, so that it can be found in a line without escapes."""
     try:
         return _encode(name) == b'"%b"' % name.encode()
@@ -309,7 +316,9 @@ class _Splice:
         code, unset = self._code, self._unset
         new = [edit.to or edit.name for edit in edits if edit.kind != "drop"]
         tests = [f"{self._peek[name]} is {unset}" for name in new]
-        code.write(f"text = raw if {' and '.join(tests)} else None" if tests else "text = raw")
+        appends = all(edit.kind == "set" for edit in edits)
+        whole = "raw" if appends else code.line_read()
+        code.write(f"text = {whole} if {' and '.join(tests)} else None" if tests else f"text = {whole}")
         cut = code.bind(without, "without")
         suffix: list[str | bytes] = []
         for edit in edits:
@@ -329,9 +338,11 @@ class _Splice:
             if appended:
                 code.write(f"    {appended} = {b',' + _encode(edit.to) + b':'!r} + {piece}")
         if suffix:
-            whole = " + ".join(["text[:-1]", *_written([*suffix, b"}"])])
+            last = 2 if appends and code.ended else 1  # bytes before the end of the line, where its brace is
+            whole = " + ".join([f"text[:-{last}]", *_written([*suffix, b"}"])])
             code.write("if text is not None:")
-            code.write(f"    text = {whole} if text[-1] == {_BRACE} and text[-2] > 32 and text[-2] != 123 else None")
+            right = f"text[-{last}] == {_BRACE} and text[-{last + 1}] > 32 and text[-{last + 1}] != 123"
+            code.write(f"    text = {whole} if {right} else None")
 
     def build(self, fields: Sequence[str], edits: Sequence[Edit]) -> None:
         """Write what puts the line together from the pieces that are kept, and those that are set."""

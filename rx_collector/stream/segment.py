@@ -30,8 +30,14 @@ from rx_collector.stream.switches import is_on
 __all__ = ["Segment", "SegmentObserver", "Step", "compile_segment"]
 
 #: What a loop takes, and whether it ends in what follows the segment.
-_Takes: TypeAlias = Literal["lines", "events", "absorbed lines", "absorbed events"]
-_ABSORBED: Final[dict[str, _Takes]] = {"lines": "absorbed lines", "events": "absorbed events"}
+_Takes: TypeAlias = Literal["lines", "ended", "events", "absorbed lines", "absorbed ended", "absorbed events"]
+_ABSORBED: Final[dict[str, _Takes]] = {
+    "lines": "absorbed lines",
+    "ended": "absorbed ended",
+    "events": "absorbed events",
+}
+#: What of them a loop is compiled for: lines, lines that still have their newline, or events.
+Taken: TypeAlias = Literal["lines", "ended", "events"]
 _JUDGED_BY: Final = 2_000  # lines, before it is judged by them how the following are read
 #: Decoding a line of 250 bytes costs 0.6 us, the fields that a filter reads 0.23 us. So when more pass than these, all
 #: are decoded at once; and when no more than those, no longer.
@@ -62,7 +68,7 @@ class Segment:
     def __init__(
         self,
         steps: Sequence[Step],
-        takes: Literal["lines", "events"],
+        takes: Taken,
         source: str,
         stage_of_line: Sequence[int],
         counters: Sequence[tuple[int, str]],
@@ -116,20 +122,21 @@ class Segment:
 
 def compile_segment(
     steps: Sequence[Step],
-    takes: Literal["lines", "events"],
+    takes: Taken,
     kept: Kept | None = None,
     *,
     to_bytes: bool = False,
     ahead: bool = True,
     spent: list[int] | None = None,
 ) -> Segment:
-    """Compile the stages of some steps into one loop over batches of lines or events.
+    """Compile the stages of some steps into one loop over batches of lines, `ended` ones or not, or of events.
 
     `kept` holds what the stages keep from event to event; the loops of one subscription share it. `to_bytes` says that
     what comes behind wants bytes more than fields, `ahead` that what filters read is decoded ahead of the rest of a line.
     With `spent` the loop adds to it the nanoseconds that each stage took.
     """
-    code = SegmentCode(takes, kept, to_bytes=to_bytes, ahead=ahead)
+    source: Literal["lines", "events"] = "events" if takes == "events" else "lines"
+    code = SegmentCode(source, kept, to_bytes=to_bytes, ahead=ahead, ended=takes == "ended")
     stages = [step.operator for step in steps]
     for index, (step, stage) in enumerate(zip(steps, stages, strict=True)):
         if not isinstance(stage, Stage):
@@ -149,11 +156,13 @@ def compile_segment(
     if code.counters:
         head.append("    " + " = ".join(name for name, _, _ in code.counters) + " = 0")
     head += [f"    {line}" for line in code.prologue]
-    if takes == "lines":
+    if code.chosen:
+        head += ["    origin = batch.origin", f"    for line, raw in {code.chosen}:"]
+    elif takes != "events":
         head += [
             "    origin = batch.origin",
             "    line = batch.first - 1",
-            "    for raw in batch.lines:",
+            f"    for raw in batch.{takes}:",
             "        line += 1",
         ]
     else:
@@ -215,7 +224,9 @@ class SegmentObserver:
         if self._failure is not None:
             self._drop(len(batch))
             return
-        takes: Literal["lines", "events"] = "lines" if isinstance(batch, Lines) else "events"
+        takes: Taken = "events"
+        if isinstance(batch, Lines):
+            takes = "lines" if batch.ended is None else "ended"
         if self._absorber is not None and self._absorber.begin_absorbing():
             self._absorb(batch, takes, self._absorber)
             return
@@ -282,7 +293,7 @@ class SegmentObserver:
             meter.took(cpu, count)
         return out, counts
 
-    def _absorb(self, batch: Batch, takes: Literal["lines", "events"], absorber: Absorber) -> None:
+    def _absorb(self, batch: Batch, takes: Taken, absorber: Absorber) -> None:
         """Run the loop that ends in what follows: nothing is sent, for it has taken the events itself."""
         failed = 0
         try:
@@ -312,8 +323,8 @@ class SegmentObserver:
             self._ahead = self._passed < self._seen * _FEW
         self._seen = self._passed = self._unspliced = 0
         if way != (self._to_bytes, self._ahead):
-            self._segments.pop("lines", None)
-            self._segments.pop("absorbed lines", None)
+            for takes in ("lines", "ended", "absorbed lines", "absorbed ended"):
+                self._segments.pop(takes, None)
             self._meters.clear()
 
     def _compile(self, takes: _Takes) -> Segment:
@@ -331,7 +342,7 @@ class SegmentObserver:
         return segment
 
     def _compiled(self, takes: _Takes, spent: list[int] | None = None) -> Segment:
-        if takes == "lines" or takes == "events":
+        if takes == "lines" or takes == "ended" or takes == "events":
             return compile_segment(
                 self._steps, takes, self._kept, to_bytes=self._to_bytes, ahead=self._ahead, spent=spent
             )
@@ -341,7 +352,7 @@ class SegmentObserver:
         last = Step(self._absorbing, absorber.node.name, absorber.node.place)
         return compile_segment(
             [*self._steps, last],
-            "lines" if takes == "absorbed lines" else "events",
+            "lines" if takes == "absorbed lines" else "ended" if takes == "absorbed ended" else "events",
             self._kept,
             ahead=self._ahead,
             spent=spent,
@@ -384,11 +395,19 @@ class SegmentObserver:
                 taken = out - node.out
                 node.out = out
         for stage, what in noted:
-            if what in _WARNINGS and (stage, what) not in self._told:
-                self._told.add((stage, what))
-                name, step = self._context.pipeline.name, segment.steps[stage]
-                logger.warning("{}, {}: {} (more like this are counted, not logged)", name, step, _WARNINGS[what])
+            self.warn_of_note(stage, what)
         return taken
+
+    def warn_of_note(self, stage: int, what: str) -> None:
+        """Log once that something happened at a stage that is noted there, where it is worth it."""
+        if what in _WARNINGS and (stage, what) not in self._told:
+            self._told.add((stage, what))
+            name, step = self._context.pipeline.name, self._steps[stage]
+            logger.warning("{}, {}: {} (more like this are counted, not logged)", name, step, _WARNINGS[what])
+
+    def warn_of_rejection(self, record: Event, stage: int) -> None:
+        """Log the first rejection at a stage."""
+        warn_once(record, self._node_of(stage), self._context)
 
     def _node_of(self, stage: int) -> Node:
         return self._absorber.node if self._absorber is not None and stage == len(self._nodes) else self._nodes[stage]
@@ -403,7 +422,7 @@ class SegmentObserver:
         self._rejected[index] += 1
         error.__traceback__ = None  # it holds this frame, and so the whole batch
         record = _record(error, values, step, segment, index, batch)
-        warn_once(record, self._node_of(index), self._context)
+        self.warn_of_rejection(record, index)
         if stage.on_error == "dead_letter":
             self._context.reject(record)
         elif stage.on_error == "fail":
@@ -423,6 +442,8 @@ def _record(error: Exception, values: dict[str, Any], step: Step, segment: Segme
     if envelope == "lines":
         assert isinstance(batch, Lines)
         origin, line, raw, part = batch.origin, values["line"], values["raw"], ""
+        if segment.takes == "ended":
+            raw = raw[:-1]
         if batch.repaired:
             raw = batch.repaired.get(line, raw)
     else:

@@ -5,7 +5,11 @@
     projection   decoding the fields that filters read ahead of the rest of a line
     edits        editing lines of JSON without decoding them
     absorbing    windows that take events in within the loop before them
+    layouts      learning how lines of JSON are laid out, to edit many of their fields without decoding them
+    skipping     leaving out lines before they are parsed, a read at a time (with `check: touched`)
     splitting    looking for the ends of long lines without looking at each byte
+    endings      leaving the newline at lines of which no event is made
+    workers      processes that share the first stages of a pipeline
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from typing import Final
 
 __all__ = ["SWITCHES", "is_on"]
 
-SWITCHES: Final = ("absorbing", "edits", "projection", "splitting")
+SWITCHES: Final = ("absorbing", "edits", "endings", "layouts", "projection", "skipping", "splitting", "workers")
 _off: Final = frozenset(os.environ.get("RX_COLLECTOR_WITHOUT", "").replace(",", " ").split())
 
 

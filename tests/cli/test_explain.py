@@ -56,9 +56,23 @@ def explain(tmp_path: Path, *options: str) -> Result:
             ["set: {a: pid}", "keep: [a]"],
             "not edited on the bytes: operators[2] keep stands behind an edit, operators[1] set",
         ),
-        (["set: {pid: pid + 1}"], "not edited on the bytes: operators[1] set sets pid, which it reads itself"),
-        (["filter: uid == 0", "set: {uid: 1}"], "set changes uid, which operators[1] filter reads"),
-        (["drop: [a, b, c, d, e, f]"], "drop changes so much of a line that decoding it is quicker"),
+        (
+            ["set: {pid: pid + 1}"],
+            "pid is decoded; the edits are made on its bytes, where its keys are those of lines before",
+        ),
+        (
+            ["filter: uid == 0", "set: {uid: 1}"],
+            "uid is decoded; the edits are made on its bytes, where its keys are those",
+        ),
+        (
+            ["drop: [a, b, c, d, e, f]"],
+            "no field of it decoded; the edits are made on its bytes, where its keys are those",
+        ),
+        (["set: {a: x, b: x, c: x, d: x, e: x}"], "set changes so much of a line that decoding it is quicker"),
+        (
+            ["set: {a: x, b: x, c: x}", "set: {d: x, e: x}"],
+            "operators[1] set change so much of a line that decoding it",
+        ),
         (["drop: ['\"']"], "drop changes names that cannot be found in a line for sure"),
         (["set: {a: 1}", "buffer: {count: 2}"], "not edited on the bytes: what follows the loop reads the fields"),
         (["buffer: {count: 2}"], "buffer (x.yaml:7): not fused: it keeps events between batches"),

@@ -6,6 +6,7 @@ import base64
 import json
 import random
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from loguru import logger
 import rx_collector as rx
 from rx_collector import operators as op
 from rx_collector.event import Event, Lines, Origin
+from rx_collector.stream.segment import Step, compile_segment
 from tests.events import ORIGIN, event, run, run_batches
 
 
@@ -97,6 +99,21 @@ def test_throttle_is_a_bucket_of_tokens_for_each_key() -> None:
 def test_throttle_of_a_clock_that_goes_back_gives_no_tokens() -> None:
     result = over_time(op.throttle(1, "1s"), given=[(5, {}), (0, {}), (5.5, {}), (6, {})])
     assert [one.line for one in result.events] == [1, 4]
+
+
+@pytest.mark.parametrize(
+    ("operator", "lines"),
+    [(op.throttle(1, "1s"), [1, 4, 6]), (op.dedupe("k", "2s"), [1, 3, 6])],
+    ids=["throttle", "dedupe"],
+)
+def test_a_clock_that_is_set_back_by_an_hour_holds_nothing_up_for_it(operator: Any, lines: list[int]) -> None:
+    moments = [(second, {"k": "a"}) for second in (3600, 3600.5, 0, 1, 1.5, 2)]
+    assert [one.line for one in over_time(operator, given=moments).events] == lines
+
+
+def test_a_log_writes_again_when_the_clock_was_set_back(log: list[str]) -> None:
+    over_time(op.log("message", count=1), given=[(n, {"message": str(n)}) for n in (3600, 3600.5, 0, 0.5, 1)])
+    assert [line.split()[1] for line in log if line.startswith("INFO")] == ["3600", "0", "1"]
 
 
 def test_throttle_forgets_a_key_and_says_so() -> None:
@@ -340,6 +357,8 @@ SECRETS = {
         "Proxy-Authorization:{}",
         '"authorization": "Bearer {}"',
         "GET / HTTP/1.1\\r\\nAuthorization: token {}\\r\\nHost: x",
+        "postgresql://app:{}@db.example:5432/x",
+        "cloned 'https://:{}@host/x.git'",
     ],
     "cookie": ["Cookie: session={}; other=1", "set-cookie: {}"],
     "key": ["api_key={}&x=1", "password: {}", "AWS_SECRET_KEY={}", '{"access-token": "{}"}', "--password={}"],
@@ -390,6 +409,7 @@ def test_redact_takes_out(name: str, text: str) -> None:
         ("email", "user@localhost"),
         ("token", "sk-short"),
         ("authorization", "the authorization was given"),
+        ("authorization", "http://host:8080/a@b and ssh://git@host:22/x"),
         ("key", "a keyboard, a monkey=x"),
     ],
 )
@@ -417,6 +437,25 @@ def test_redact_looks_everywhere() -> None:
         "tokens": True,
         "none": None,
     }
+
+
+def test_redact_takes_all_that_is_in_a_secret() -> None:
+    record = {
+        "set-cookie": ["a=1", {"b": 2, "c": [True, None, 3.5]}],
+        "authorization": {"scheme": "x", "password": "y"},
+    }
+    (data,) = run(op.redact(), events=[record]).data
+    assert data == {
+        "set-cookie": ["[redacted]", {"b": "[redacted]", "c": [True, None, "[redacted]"]}],
+        "authorization": {"scheme": "[redacted]", "password": "[redacted]"},
+    }
+    assert run(op.redact(fields=False), events=[record]).data == [record]
+
+
+def test_redact_loses_no_field_whose_name_was_a_secret() -> None:
+    record = {"a@b.example": 1, "c@d.example": 2, "[redacted]": 3, "e@f.example": {"x": 4}}
+    (data,) = run(op.redact("email"), events=[record]).data
+    assert data == {"[redacted]": 1, "[redacted]_2": 2, "[redacted]_3": 3, "[redacted]_4": {"x": 4}}
 
 
 def test_redact_by_hash_drop_and_patterns_of_ones_own() -> None:
@@ -459,3 +498,45 @@ def test_redact_takes_no_time_for_hostile_texts(text: str) -> None:
     began = time.process_time()
     run(op.redact(every), events=[{"m": text}])
     assert time.process_time() - began < 5
+
+
+READ_AGAIN = [
+    op.set(a="pid", b="pid + 1"),
+    op.set(pid="pid * 10"),
+    op.set(c="pid", pid="a"),
+    op.filter("pid != None and c != None"),
+    op.set(d="pid + c", e="uid"),
+    op.rename(uid="pid"),
+    op.set(f="pid", g="uid"),
+    op.map(lambda event: event.data | {"pid": 7}),
+    op.set(h="pid"),
+    op.set(i="pid", j="h"),
+]
+
+
+@pytest.mark.parametrize("count", range(1, len(READ_AGAIN) + 1))
+def test_a_field_that_is_read_again_has_its_latest_value(count: int) -> None:
+    expected: dict[str, Any] = {"pid": 1, "uid": 5}
+    steps: list[Callable[[dict[str, Any]], dict[str, Any]]] = [
+        lambda d: d | {"a": d["pid"], "b": d["pid"] + 1},
+        lambda d: d | {"pid": d["pid"] * 10},
+        lambda d: d | {"c": d["pid"], "pid": d["a"]},
+        lambda d: d,
+        lambda d: d | {"d": d["pid"] + d["c"], "e": d["uid"]},
+        lambda d: {name: value for name, value in d.items() if name not in ("uid", "pid")} | {"pid": d["uid"]},
+        lambda d: d | {"f": d["pid"], "g": None},
+        lambda d: d | {"pid": 7},
+        lambda d: d | {"h": d["pid"]},
+        lambda d: d | {"i": d["pid"], "j": d["h"]},
+    ]
+    for step in steps[:count]:
+        expected = step(expected)
+    (made,) = run(op.parse("json"), *READ_AGAIN[:count], lines=['{"pid":1,"uid":5}']).events
+    assert made.data == expected
+
+
+def test_a_field_that_is_read_again_is_held() -> None:
+    steps = [
+        Step(stage, stage.name) for stage in (op.parse("json"), *[op.set({f"x{n}": f"uid + {n}"}) for n in range(9)])
+    ]
+    assert compile_segment(steps, "lines").source.count("data.get('uid')") == 1

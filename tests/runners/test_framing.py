@@ -80,6 +80,42 @@ def test_lines_that_count_as_long(data: bytes, places: list[int], most: int, tru
         assert framed(framer(FramingSpec("newline"), most, truncate=truncate), cut(data, places)) == wanted
 
 
+@property_test
+@given(data=texts, places=places, most=st.integers(4, 40), truncate=st.booleans())
+def test_lines_that_keep_their_ends(data: bytes, places: list[int], most: int, truncate: bool) -> None:
+    wanted = [fitting(line, most, truncate) for line in split_lines(data, b"\n")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(framing, "_LONG", -1)
+        frames = framer(FramingSpec("newline"), most, truncate=truncate)
+        found: list[bytes | str] = []
+        for chunk in cut(data, places):
+            ended = frames.ended(chunk)
+            if ended is None:
+                found += flat(frames.feed(chunk))
+            else:
+                assert all(line.isascii() and line.endswith(b"\n") and line.count(b"\n") == 1 for line in ended)
+                found += [line[:-1] for line in ended]
+        assert found + flat(frames.end()) == wanted
+
+
+@pytest.mark.fast_path
+def test_which_lines_keep_their_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(framing, "_LONG", 80)
+    long, end = b"x" * 200, b"\n"
+    frames = framer(FramingSpec("newline"), 1000, truncate=False)
+    assert frames.ended(long + b"\nabc") == [long + end]  # the first chunk tells by its first line
+    assert frames.ended(long + b"\nab") == [b"abc" + long + end]
+    assert frames.ended(long) is None
+    assert frames.feed(long) == []
+    assert frames.ended(long + end) == [b"ab" + 2 * long + end]
+    for odd in (b"\xc3\xa9\n", b"a\r\n", b"x" * 2000 + end):
+        assert frames.ended(odd) is None
+    assert frames.ended(b"short\n") == [b"short\n"]
+    assert frames.ended(b"short\n") is None  # the last were not long
+    assert framer(FramingSpec("newline"), 1000, truncate=False).ended(b"short\n") is None
+    assert framer(FramingSpec("nul"), 1000, truncate=False).ended(long + end) is None
+
+
 def test_which_lines_count_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(framing, "_LONG", 80)
     taken: list[str] = []

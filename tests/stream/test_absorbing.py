@@ -185,3 +185,60 @@ def test_what_comes_when_it_is_disposed_is_counted() -> None:
     assert (parse.taken, parse.out) == (5, 5)
     assert (aggregate.taken, aggregate.dropped, aggregate.held()) == (5, {"disposed": 5}, 0)
     assert result.events == []
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=300)
+@given(
+    given=st.lists(st.tuples(st.just(0), st.booleans(), st.lists(st.integers(0, 9), max_size=30)), max_size=6),
+    size=st.integers(1, 6),
+    row=st.sampled_from(
+        [[], [op.filter("k != 0")], [op.flat_map("[this, {'k': k + 1}]")], [op.map(lambda event: event.data)]]
+    ),
+    absorbing=st.booleans(),
+)
+def test_the_key_without_an_event_for_longest_gives_way(given: Any, size: int, row: list[Any], absorbing: bool) -> None:
+    """Beside the plainest way to do it: a dict in the order of the last event."""
+    counts: dict[int, int] = {}
+    expected, opened = [], []
+    for key in [key for _, _, keys in given for key in keys]:
+        if row and isinstance(row[0], op.OPERATORS["filter"]) and key == 0:
+            continue
+        for one in (key, key + 1) if row and isinstance(row[0], op.OPERATORS["flat_map"]) else (key,):
+            if one not in counts:
+                opened.append(one)
+            counts[one] = counts.pop(one, 0) + 1
+            if len(counts) > size:
+                oldest = next(iter(counts))
+                opened.remove(oldest)
+                expected.append({"k": oldest, "n": counts.pop(oldest)})
+    expected += [{"k": one, "n": counts[one]} for one in opened]
+
+    batches = []
+    for seconds, of_lines, keys in given:
+        rows = [{"k": key} for key in keys]
+        batches.append((seconds, of_lines, rows if of_lines else [{"message": json.dumps(one)} for one in rows]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segment_module, "is_on", lambda switch: absorbing or switch != "absorbing")
+        events, _, nodes, _ = play(batches, row, op.aggregate(aggregate={"n": "count()"}, by="k", size=size))
+    assert [data for _, _, data in events] == expected
+    assert nodes[-1].held == 0
+
+
+def test_what_is_noted_of_keys_that_gave_way_is_forgotten() -> None:
+    """New keys all the time, and one that gets an event each time: that one stays, and what closes leaves nothing."""
+    noted: list[int] = []
+    real = _Windows._send
+
+    def send(self: _Windows) -> None:
+        real(self)
+        noted.append(len(self._oldest or ()))
+
+    rows = [{"k": key} for number in range(500) for key in (number, -1)]
+    given = [(0, True, rows), *[(5, True, [{"k": key} for key in range(8)])] * 200]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Windows, "_send", send)
+        events, *_ = play(given, [], op.window(every=5, aggregate={"n": "count()"}, by="k", size=10))
+    assert 10 < max(noted) <= 1020
+    assert [data["n"] for _, _, data in events].count(500) == 1
+    assert len(events) == 501 + 1600

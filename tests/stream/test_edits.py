@@ -20,9 +20,12 @@ import rx_collector as rx
 from rx_collector import operators as op
 from rx_collector.event import Event, Lines, Origin, from_json
 from rx_collector.ledger import Node
+from rx_collector.stream import edits as edits_module
+from rx_collector.stream import layout as layout_module
 from rx_collector.stream import segment as segment_module
 from rx_collector.stream.edits import Plan, plan, token, without
 from rx_collector.stream.eventstream import new_context
+from rx_collector.stream.layout import layout_of
 from rx_collector.stream.segment import Segment, SegmentObserver, Step, compile_segment
 from rx_collector.testing import Probe
 from tests.conftest import rounds
@@ -116,7 +119,7 @@ def compiled(row: list[Any], *, to_bytes: bool) -> Segment:
 
 
 def outcome(
-    row: list[Any], line: bytes, *, to_bytes: bool, **options: Any
+    row: list[Any], line: bytes, *others: bytes, to_bytes: bool, ended: bool = False, **options: Any
 ) -> tuple[list[Event], list[Any], list[tuple[int, ...]]]:
     """Give the events, the payloads of dead letters, and the counts of the nodes."""
     steps = [
@@ -128,7 +131,9 @@ def outcome(
     object.__setattr__(context, "reject", lambda record: letters.append(record.data))
     nodes = [Node(step.label) for step in steps]
     probe = Probe()
-    SegmentObserver(steps, nodes, probe, context, to_bytes=to_bytes).on_batch(Lines([line], 1, ORIGIN))
+    lines = [line, *others]
+    batch = Lines.of_ended([line + b"\n" for line in lines], 1, ORIGIN) if ended else Lines(lines, 1, ORIGIN)
+    SegmentObserver(steps, nodes, probe, context, to_bytes=to_bytes).on_batch(batch)
     return probe.events, letters, [(node.taken, node.out, node.filtered, node.rejected, node.merged) for node in nodes]
 
 
@@ -166,8 +171,14 @@ def edited(row: list[Any], data: dict[str, Any]) -> dict[str, Any]:
 @example(row=[op.keep("pid", "comm")], line=b'{"pid":1e999,"comm":"a","pid":2}')
 @example(row=[op.filter("pid != None"), op.keep("pid", "comm")], line=b'{"pid":1.50,"comm":null}')
 def test_a_spliced_line_says_what_decoding_would(row: list[Any], line: bytes) -> None:
-    fast, fast_letters, fast_nodes = outcome(row, line, to_bytes=True)
-    slow, slow_letters, slow_nodes = outcome(row, line, to_bytes=False)
+    says_the_same(row, [line])
+
+
+def says_the_same(row: list[Any], lines: list[bytes], *, ended: bool = False) -> int:
+    """Compare what is spliced with what is decoded. Gives how many lines were spliced."""
+    fast, fast_letters, fast_nodes = outcome(row, *lines, to_bytes=True, ended=ended)
+    slow, slow_letters, slow_nodes = outcome(row, *lines, to_bytes=False)
+    spliced = 0
     assert fast_nodes == slow_nodes
     assert fast_letters == slow_letters
     assert len(fast) == len(slow)
@@ -179,7 +190,8 @@ def test_a_spliced_line_says_what_decoding_would(row: list[Any], line: bytes) ->
             continue
         # It was spliced: every value that no stage looked at is there in the form in which it was written.
         assert event.encoded is not None
-        ours, theirs = dict(pairs(event.encoded)), edited(row, dict(pairs(line)))
+        spliced += 1
+        ours, theirs = dict(pairs(event.encoded)), edited(row, dict(pairs(lines[event.line - 1])))
         assert list(ours) == list(other.data)
         for key in ours.keys() & theirs.keys():
             # One that is kept and was read before is written as it was read, as decoding would have it.
@@ -187,8 +199,143 @@ def test_a_spliced_line_says_what_decoding_would(row: list[Any], line: bytes) ->
                 key in (stage.needs() or ()) for stage in row
             )
             assert ours[key] == theirs[key] or again
-        for key in other.data.keys() - theirs.keys():
+        changed = {name for stage in row for edit in stage.edits() or () if edit.kind == "set" for name in edit.names}
+        for key in other.data.keys() & (changed | (other.data.keys() - theirs.keys())):
             assert repr(event.data[key]) == repr(other.data[key])
+    return spliced
+
+
+# Lines whose layout is learned
+
+scalars = st.one_of(
+    number,
+    st.text("abé:,{}[] ", max_size=5).map(lambda text: f'"{text}"'),
+    st.lists(st.sampled_from(['\\"', "\\\\", "\\n", "\\u0022", ",", ":", "}", "1"]), max_size=4).map(
+        lambda of: f'"{"".join(of)}"'
+    ),
+    st.sampled_from(["true", "null"]),
+)
+names = st.sampled_from(NAMES)
+
+
+def written(names: list[str], values: list[str], blank: str = "") -> bytes:
+    pairs = [f"{json.dumps(n, ensure_ascii=False)}:{blank}{v}" for n, v in zip(names, values, strict=True)]
+    return f"{{{f',{blank}'.join(pairs)}}}".encode()
+
+
+@st.composite
+def alike(draw: st.DrawFn) -> list[bytes]:
+    """Lines of which most are laid out alike, and others nearly so."""
+    keys = draw(st.lists(names, min_size=1, max_size=6, unique=True))
+    made = []
+    for _ in range(draw(st.integers(1, 6))):
+        some = list(keys)
+        kind = draw(st.integers(0, 9))
+        if kind == 0:
+            some = draw(st.permutations(some))
+        elif kind == 1:
+            some.append(draw(names))  # it may stand twice now
+        elif kind == 2:
+            some.pop()
+        given = [draw(scalars) for _ in some]
+        if kind == 3 and some:
+            given[-1] = draw(values)
+        made.append(written(some, given, " " if kind == 4 else ""))
+        if kind == 5:
+            made[-1] = draw(lines)
+    return made
+
+
+learned_rows = st.lists(
+    st.one_of(
+        st.sampled_from(
+            [
+                op.filter("pid != None"),
+                op.set(host='"web"'),
+                op.set(path="1 / pid"),
+                op.set(pid="pid", host='"a"', path="len(comm)"),
+                op.set({"é": "ppid"}),
+                op.drop("pid", "ppid", "none"),
+                op.rename(pid="path", comm="host"),
+                op.keep("host", "é", "ppid", "comm", "path", "none"),
+            ]
+        ),
+        st.builds(lambda one, other: op.rename({one: other}), name, name),
+        st.builds(lambda *names: op.drop(*names), name, name),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=800)
+@given(row=learned_rows, lines=alike(), ended=st.booleans())
+@example(row=[op.drop("pid", "ppid")], lines=[b'{"pid":1,"ppid":2}'] * 2, ended=False)
+@example(row=[op.drop("pid", "ppid")], lines=[b'{"pid":1,"comm":"a"}', b'{"pid":1,"comm":"a\\","x":"y""}'], ended=False)
+@example(row=[op.filter("pid > 1")], lines=[b'{"pid":1e999}'], ended=False)
+@example(row=[op.drop("pid", "ppid")], lines=[b'{"pid":1}', b'{"pid":1} ', b'{"pid":1}\r'], ended=True)
+@example(row=[op.drop("pid", "ppid")], lines=[b'{"pid":1}', b'{"pid":1,"pid":2}', b'{"pid":[1]}'], ended=True)
+@example(row=[op.rename(pid="comm", ppid="host")], lines=[b'{"comm":1,"pid":2,"ppid":3}'] * 2, ended=True)
+def test_a_line_of_a_learned_layout_says_what_decoding_would(row: list[Any], lines: list[bytes], ended: bool) -> None:
+    says_the_same(row, lines, ended=ended)
+
+
+@pytest.mark.fast_path
+def test_lines_that_are_laid_out_alike_are_not_decoded() -> None:
+    row = [op.set(host='"web"'), op.rename(comm="path"), op.drop("ppid"), op.set(n="len(args)")]
+    line = b'{"ts":1.50,"pid":%d,"ppid":16,"comm":%b,"args":"a,b","z":null}'
+    assert plan(row, [], to_bytes=True).learned
+    others = [line % (n, b'"x"') for n in range(3)]
+    events, _, _ = outcome(row, line % (9, b'"sh"'), *others, line % (5, b"null"), *others, to_bytes=True)
+    known = [event._data is from_json for event in events]
+    # The first teaches; a value that is no text in one line is learned, too; then all are known.
+    assert known == [False, True, True, True, False, True, True, True]
+    assert events[1].encoded == b'{"ts":1.50,"pid":0,"args":"a,b","z":null,"host":"web","path":"x","n":3}'
+    assert says_the_same(row, [line % (n, b'"x"') for n in range(5)]) == 4
+    assert says_the_same(row, [line % (n, b'"x"') for n in range(5)], ended=True) == 4
+    for odd in (b'{"ts":1,"a":{}}', b'{"a": 1,"b":2}', b'{"a":1,"a":2}', b'{"a":1} ', b"{}", b'{"\\u0061":1}'):
+        assert layout_of(odd) is None
+    assert layout_of(written([str(n) for n in range(61)], ["1"] * 61)) is None
+
+
+def test_layouts_that_are_never_the_same_are_learned_ever_more_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    learned = []
+    real = layout_module.layout_of
+    monkeypatch.setattr(layout_module, "layout_of", lambda line: (learned.append(line), real(line))[1])
+    row = [op.drop("ppid", "pid")]
+    says_the_same(row, [written([f"k{n}", "pid"], ["1", "2"]) for n in range(1000)])
+    assert len(learned) == 10
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=500)
+@given(row=stages, line=lines, to_bytes=st.booleans())
+@example(row=[], line=b'{"a":"x', to_bytes=True)  # behind it a newline would be a character of the text
+@example(row=[op.filter("pid > 1")], line=b"", to_bytes=True)
+@example(row=[op.set(host='"web"')], line=b"{}", to_bytes=True)
+@example(row=[op.set(host='"web"')], line=b'{"a":1} ', to_bytes=True)
+@example(row=[op.set(path="1 / pid")], line=b'{"pid":0}', to_bytes=True)
+def test_a_line_with_its_newline_gives_what_it_gives_without(row: list[Any], line: bytes, to_bytes: bool) -> None:
+    def told(ended: bool) -> Any:
+        events, letters, nodes = outcome(row, line, to_bytes=to_bytes, ended=ended)
+        said = [(event.id, event.raw, event.encoded, event._data is from_json, event.data) for event in events]
+        return repr((said, letters, nodes))
+
+    assert told(ended=True) == told(ended=False)
+
+
+@pytest.mark.parametrize("row", [[], [op.tap(repr)], [op.parse("key_value")], [op.filter("len(message) > 2")]])
+def test_a_text_with_its_newline_gives_what_it_gives_without(row: list[Any]) -> None:
+    def told(batch: Lines) -> Any:
+        probe = Probe()
+        steps = [Step(stage, stage.name) for stage in row]
+        SegmentObserver(steps, [Node(stage.name) for stage in row], probe, new_context()).on_batch(batch)
+        return [(event.id, event.raw, event.encoded, event.data) for event in probe.events]
+
+    lines = [b"a=1 b=2", b"", b"x"]
+    told_of = told(Lines(lines, 1, ORIGIN))
+    assert told(Lines.of_ended([line + b"\n" for line in lines], 1, ORIGIN)) == told_of != []
 
 
 @pytest.mark.fast_path
@@ -235,7 +382,7 @@ def test_a_line_that_nothing_reads_is_not_decoded_and_still_checked() -> None:
 
 
 @pytest.mark.fast_path
-def test_what_the_plan_is() -> None:
+def test_what_the_plan_is(monkeypatch: pytest.MonkeyPatch) -> None:
     def of(*row: Any, to_bytes: bool = True) -> Plan:
         return plan(row, ["ts"], to_bytes=to_bytes)
 
@@ -249,16 +396,14 @@ def test_what_the_plan_is() -> None:
     assert of(op.keep("pid"), web) == Plan(read({"ts"}), read({"pid"}), read(), True, True)
     assert of(op.filter("pid > 1")) == Plan(read({"ts", "pid"}), unread=True)
     assert of(op.filter("pid > 1"), to_bytes=False) == Plan(read({"ts", "pid"}))
-    # Not these: what follows reads what was changed; a name is changed twice; two pairs are cut out; a function reads all.
+    # Not these: what follows reads what was changed; a name is changed twice; a function reads all.
     refused = [
         (web, op.filter("host")),
         (web, op.drop("host")),
-        (op.drop("ppid", "pid"),),
         (op.rename(pid="ppid", ppid="pid"),),
         (web, op.tap(print)),
         (op.set(host=lambda event: 1),),
         (op.set(host="meta.id"),),
-        (op.set(pid="pid + 1"),),
         (op.set({'quo"te': 1}),),
         (op.drop("\\"),),
         (op.keep("pid"), op.filter("comm")),
@@ -266,6 +411,21 @@ def test_what_the_plan_is() -> None:
         (web, op.keep("pid")),
     ]
     for row in refused:
+        assert not of(*row).edits, row
+    # These change so much, or what was there, that they are done on lines whose layout is known.
+    learned = [
+        (op.drop("ppid", "pid"),),
+        (op.set(pid="pid + 1"),),
+        (op.set(host='"web"'), op.rename(comm="path"), op.drop("ppid")),
+        (op.set(a="pid", b="pid", c="pid", d="pid"),),
+    ]
+    for row in learned:
+        reads = read({"ts"}).union(*[stage.edits_read() for stage in row])
+        assert of(*row) == Plan(reads, edits=True, unread=True, learned=True)
+        assert not of(*row, to_bytes=False).edits
+    assert not of(op.set(a="pid", b="pid", c="pid", d="pid", e="pid")).edits
+    monkeypatch.setattr(edits_module, "is_on", lambda switch: switch != "layouts")
+    for row in learned:
         assert not of(*row).edits, row
 
 
