@@ -196,7 +196,7 @@ def test_from_several_threads_at_once() -> None:
     for thread, _ in [in_background(stop) for _ in range(8)]:
         thread.join(10)
     collected.wait()
-    assert collected.texts[1:] == ["SIGINT 0"]  # one signal, not eight
+    assert [text.split()[0] for text in collected.texts[1:]] == ["SIGINT"]  # one signal, not eight
 
 
 def test_before_the_start_and_after_the_end() -> None:
