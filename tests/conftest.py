@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -18,8 +19,20 @@ from loguru import logger
 from rx_collector.ledger import Report
 from rx_collector.pipeline.collector import Collector
 from rx_collector.runners.supervisor import supervisor
+from tests import warm
 
 CHILDREN = Path(__file__).parent / "children"
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in what a shell runs behind it; what we start inherits it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def rounds(few: int, many: int) -> int:
+    """How often something is tried that costs time and is the same on every interpreter: often on one of them.
+
+    That is where RX_COLLECTOR_MANY is set, which tox.ini does for Python 3.13.
+    """
+    return many if os.environ.get("RX_COLLECTOR_MANY") else few
 
 
 def wait_until(condition: Callable[[], bool], what: str, deadline: float = 10.0) -> None:
@@ -83,6 +96,13 @@ def need(*tools: str, root: bool = False, reason: str = "") -> None:
 def need_bpftrace() -> None:
     mounted = any(Path(f"/sys/kernel/{name}/events").is_dir() for name in ("tracing", "debug/tracing"))
     need("bpftrace", root=True, reason="" if mounted else "tracefs is not mounted")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def the_command_is_warm(request: pytest.FixtureRequest) -> None:
+    """What the command is forked from is there before a test that uses it, as it is there afterwards."""
+    if getattr(request.module, "command", None) is warm.command:
+        warm.start()
 
 
 @pytest.fixture(autouse=True)

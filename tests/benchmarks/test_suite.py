@@ -17,6 +17,7 @@ from benchmarks import readme
 from benchmarks.chart import chart
 from benchmarks.tables import tables
 
+pytestmark = pytest.mark.once
 ROOT = Path(__file__).parent.parent.parent
 PARTS = ("J1", "J2", "J3", "keep1", "start", "idle", "latency", "stage", "boundary", "workers", "growth")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from rx_collector import __version__
+from tests.warm import command
 
 GOOD = """\
 name: good
@@ -25,19 +25,6 @@ pipelines:
       - file: out.ndjson
         backpressure: {strategy: block}
 """
-
-
-def command(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "rx_collector", *arguments],
-        cwd=cwd,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
 
 CASES = {
     "missing file": (None, "x.yaml:1:1: no such file"),

@@ -15,10 +15,12 @@ import pytest
 from rx_collector.cli.guess import guesses
 from rx_collector.config.document import parse_document
 from rx_collector.pipeline.project import load
+from rx_collector.pipeline.spec import FileSpec
 from tests.cli.test_errors import command
-from tests.conftest import CHILDREN, child
+from tests.conftest import child
 
 pytestmark = pytest.mark.slow
+SCHEMA = jsonschema.Draft202012Validator(FileSpec.schema())
 CAPTURES = Path(__file__).parent.parent / "captures"
 
 
@@ -138,7 +140,8 @@ def test_a_program(name: str, tmp_path: Path) -> None:
     assert first == "# yaml-language-server: $schema=rx-collector.schema.json"
     schema = json.loads((tmp_path / "rx-collector.schema.json").read_text())
     document = parse_document(text)
-    jsonschema.validate(document.value, schema)
+    assert schema.items() >= FileSpec.schema().items()
+    SCHEMA.validate(document.value)
     (events,) = document.value["tests"][0]["expect"].values()
     assert events[0].items() >= expected.items()
     assert document.value["runners"].popitem()[1]["command"] == argv
@@ -226,11 +229,11 @@ def test_a_deaf_program_is_gone_afterwards(tmp_path: Path) -> None:
         "--duration",
         "500ms",
         "--",
-        *child("deaf"),
+        *child("deaf", tmp_path),
     ]
     result = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert result.returncode in (0, 1)
-    found = subprocess.run(["pgrep", "-f", str(CHILDREN / "deaf.py")], capture_output=True, text=True, check=False)
+    found = subprocess.run(["pgrep", "-f", f"deaf.py {tmp_path}"], capture_output=True, text=True, check=False)
     assert found.stdout == ""
 
 

@@ -85,7 +85,7 @@ def test_what_is_recorded_survives_the_death_of_the_collector(tmp_path: Path) ->
 def test_a_signal_ends_a_replay_with_what_was_played(tmp_path: Path) -> None:
     text = GOOD.replace('[seq, "5"]', '[sh, -c, "echo 3; sleep 0.5; echo 4"]')
     recorded(tmp_path, text)
-    process = start("replay", "r.recording", "x.yaml", "--speed", "0.001", "--report", "r.json", cwd=tmp_path)
+    process = start("replay", "r.recording", "x.yaml", "--speed", "0.01", "--report", "r.json", cwd=tmp_path)
     out = tmp_path / "out.ndjson"
     wait_until(lambda: out.exists() and out.stat().st_size > 0, "an event arrives", 60)
     process.send_signal(signal.SIGINT)

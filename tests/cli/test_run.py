@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 import rx_collector
+from rx_collector.cli import cli
 from tests.cli.test_errors import GOOD, command
 from tests.conftest import wait_until
 
@@ -182,7 +184,9 @@ def test_list_describe_schema_explain(tmp_path: Path) -> None:
     names = [line.split()[0] for line in listed.splitlines() if line.startswith(" ")]
     assert {"parse", "filter", "buffer", "json", "block", "file"} <= set(names)
     for name in [*names, "runner", "pipeline", "expressions"]:
-        assert command("describe", name, cwd=tmp_path).returncode == 0, name
+        described = CliRunner().invoke(cli, ["describe", name])
+        assert described.exit_code == 0, (name, described.output)
+    assert command("describe", "parse", cwd=tmp_path).stdout == CliRunner().invoke(cli, ["describe", "parse"]).stdout
     explained = command("explain", "--source", "x.yaml", cwd=tmp_path).stdout
     assert "for raw in batch.lines:" in explained
     assert "# operators[0] filter (x.yaml:8)" in explained

@@ -23,6 +23,7 @@ from rx_collector.parsers import FORMATS
 from rx_collector.pipeline.project import examine, load
 from rx_collector.pipeline.spec import FileSpec
 from rx_collector.sinks import SINKS
+from tests.conftest import rounds
 from tests.pipeline.test_whole_language import EXAMPLE
 
 ENVIRONMENT = {"API_TOKEN": "hunter2-hunter2", "HOSTNAME": "web"}
@@ -187,7 +188,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@settings(derandomize=True, deadline=None, max_examples=400)
+@settings(derandomize=True, deadline=None, max_examples=rounds(150, 400))
 @given(data=mutated())
 def test_a_file_with_mistakes_put_in(file: Path, data: bytes) -> None:
     check(file, data)
@@ -291,7 +292,7 @@ def test_the_composed_file_is_right(file: Path) -> None:
 
 
 @pytest.mark.slow
-@settings(derandomize=True, deadline=None, max_examples=1000)
+@settings(derandomize=True, deadline=None, max_examples=rounds(200, 1000))
 @given(data=transplanted())
 def test_values_where_they_do_not_belong(file: Path, data: bytes) -> None:
     check(file, data)

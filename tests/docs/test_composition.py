@@ -33,6 +33,7 @@ def test_every_block_is_a_file_or_a_command() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.parametrize(("arguments", "shown"), SHOWN.findall(TEXT))
 def test_a_command_prints_what_the_page_shows(arguments: str, shown: str, directory: Path) -> None:
     arguments, _, wanted = arguments.partition(" | grep ")

@@ -100,6 +100,7 @@ def test_the_readme_names_every_pipeline() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 def test_the_quickstart() -> None:
     command = [sys.executable, "-m", "rx_collector", "run", "pipelines/quickstart.yaml", "--duration", "1500ms"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
@@ -149,13 +150,20 @@ def test_every_format_has_an_example() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 def test_adding_a_component(tmp_path: Path) -> None:
     """The worked example, put where it says, in a copy of the package and of what tests its cases."""
     leave = shutil.ignore_patterns("__pycache__")
     for directory in ("rx_collector", "docs", "tests/docs", "tests/cases"):
         shutil.copytree(ROOT / directory, tmp_path / directory, ignore=leave)
     (tmp_path / "tests" / "captures").mkdir()
-    for name in ("tests/__init__.py", "tests/conftest.py", "tests/events.py", "tests/captures/users.csv"):
+    for name in (
+        "tests/__init__.py",
+        "tests/conftest.py",
+        "tests/events.py",
+        "tests/warm.py",
+        "tests/captures/users.csv",
+    ):
         shutil.copy(ROOT / name, tmp_path / name)
     shutil.copy(ROOT / "setup.cfg", tmp_path)
     format_text, operator_text = blocks("docs/adding-a-component.md", "python")
@@ -194,6 +202,7 @@ def test_adding_a_component(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 def test_testing_a_component(tmp_path: Path) -> None:
     """The page is a file of tests: all of it passes, and what it shows of a bad sink is what is said."""
     text = "\n".join(blocks("docs/testing-a-component.md", "python"))
@@ -211,6 +220,7 @@ def test_testing_a_component(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 def test_testing_pipelines(tmp_path: Path) -> None:
     """The example, with the output that the document shows for it; only how long it takes differs."""
     (yaml,) = blocks("docs/testing-pipelines.md", "yaml")

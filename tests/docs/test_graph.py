@@ -12,7 +12,7 @@ import pytest
 
 from tests.docs.test_documents import ROOT, blocks
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 
 def run(line: str, directory: Path) -> str:

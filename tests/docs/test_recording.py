@@ -14,7 +14,7 @@ import pytest
 from rx_collector.pipeline import recording as form
 from tests.docs.test_documents import ROOT, blocks
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 PAGE = "docs/recording.md"
 
 

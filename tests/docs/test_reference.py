@@ -80,6 +80,7 @@ def test_a_picture(sort: str, name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.parametrize("name", [name for sort, name in COMPONENTS if sort == "sinks"])
 def test_a_picture_of_a_sink(name: str) -> None:
     check_picture("sinks", name)
@@ -123,6 +124,7 @@ def test_what_a_slow_sink_gets(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.parametrize("name", [name for sort, name in COMPONENTS if sort == "sinks"])
 def test_what_a_sink_leaves(name: str) -> None:
     case = case_of("sinks", name)
@@ -176,6 +178,7 @@ def anchors(text: str) -> set[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 def test_every_link_leads_somewhere() -> None:
     found = everything()
     pictures = {place for place in pages() if place.endswith(".svg")}
@@ -204,6 +207,7 @@ def test_every_link_leads_somewhere_for_readers_of_the_code_too() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 def test_every_page_is_in_the_navigation() -> None:
     def places(item: object) -> Iterator[str]:
         if isinstance(item, str):
@@ -228,6 +232,7 @@ def test_every_document_with_code_is_run_by_a_test() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 def test_the_yaml_of_the_pages_that_are_made_is_right(tmp_path: Path) -> None:
     """Of the report and of the keys of a file; that of the components are their cases and what `describe` shows."""
     (text,) = re.findall(r"^```yaml\n(.*?)^```", pages()["reference/report.md"].text, re.DOTALL | re.MULTILINE)
@@ -241,6 +246,7 @@ def test_the_yaml_of_the_pages_that_are_made_is_right(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 def test_a_page_of_a_component_has_what_there_is_to_know() -> None:
     for sort, name in COMPONENTS:
         text = pages()[f"reference/{SORTS[sort]}/{name}.md"].text
@@ -257,6 +263,7 @@ def test_a_page_of_a_component_has_what_there_is_to_know() -> None:
 if importlib.util.find_spec("mkdocs") is not None:  # where it is installed: tox -e docs
 
     @pytest.mark.slow
+    @pytest.mark.once
     def test_the_site_is_built_and_needs_nothing_from_elsewhere(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(tmp_path)]
         result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)

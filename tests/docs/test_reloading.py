@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import wait_until
 from tests.docs.test_documents import blocks
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 PAGE = "docs/reloading.md"
 

@@ -21,6 +21,7 @@ TUTORIAL = "docs/tutorial.md"
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.tools
 def test_the_tutorial(tmp_path: Path) -> None:
     need("vmstat")
@@ -34,6 +35,7 @@ def unit() -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.tools
 def test_systemd_understands_the_unit(tmp_path: Path) -> None:
     need("systemd-analyze")
@@ -44,6 +46,7 @@ def test_systemd_understands_the_unit(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.tools
 def test_what_the_unit_starts_drains_when_it_is_stopped(tmp_path: Path) -> None:
     """As systemd would: the directory of its state in the environment, SIGTERM to the collector alone."""
@@ -122,6 +125,7 @@ def test_exec_in_the_tutorial(tmp_path: Path) -> None:
 
 @pytest.mark.bpftrace
 @pytest.mark.slow
+@pytest.mark.once
 def test_the_script_of_the_tutorial_on_the_real_kernel(tmp_path: Path) -> None:
     need_bpftrace()
     (script,) = (text for text in blocks(TUTORIAL, "text") if text.startswith("// exec.bt"))
@@ -156,5 +160,6 @@ def test_a_session_is_compared() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 def test_how_it_works(tmp_path: Path) -> None:
     assert play((ROOT / "docs" / "how-it-works.md").read_text(), tmp_path) == 2

@@ -13,6 +13,8 @@ import rx_collector as rx
 from rx_collector.pipeline.spec import FileSpec
 from tests.parsers.reading import errors, parsed
 
+# That it is a schema is shown once, in tests/config/test_schema.py; here it takes longer than all else.
+SCHEMA = jsonschema.Draft202012Validator(FileSpec.schema())
 HEAD = """\
 runners:
   a: {command: [seq, 1]}
@@ -126,7 +128,7 @@ def test_a_mistake_has_its_place(item: str, messages: list[str], tmp_path: Path)
 def test_right_ones_load_and_are_right_by_the_schema(item: str, tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text(file_of(item))
     rx.load(tmp_path / "x.yaml")
-    jsonschema.validate(yaml.safe_load(file_of(item)), FileSpec.schema())
+    SCHEMA.validate(yaml.safe_load(file_of(item)))
 
 
 @pytest.mark.parametrize(
@@ -141,7 +143,7 @@ def test_right_ones_load_and_are_right_by_the_schema(item: str, tmp_path: Path) 
 )
 def test_wrong_ones_are_wrong_by_the_schema(item: str) -> None:
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(yaml.safe_load(file_of(item)), FileSpec.schema())
+        SCHEMA.validate(yaml.safe_load(file_of(item)))
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from rx_collector.operators.backpressure import Backpressure
 from rx_collector.operators.to import To
 from rx_collector.pipeline.collector import Collector
 from rx_collector.testing import Probe, Script, run_script
-from tests.conftest import wait_until
+from tests.conftest import rounds, wait_until
 
 OPERATORS: list[Any] = [
     {"parse": "text"},
@@ -206,7 +206,7 @@ ends = st.one_of(
 @settings(
     deadline=None,
     derandomize=True,
-    max_examples=120,
+    max_examples=rounds(50, 120),
     phases=[Phase.generate],  # each try of a smaller one that hangs would take the whole deadline again
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
@@ -281,7 +281,7 @@ ENDING = (Backpressure, To, type(op.limit(1)), type(op.timeout(1)), type(CHAIN[-
 @settings(
     deadline=None,
     derandomize=True,
-    max_examples=150,
+    max_examples=rounds(60, 150),
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.too_slow],
 )

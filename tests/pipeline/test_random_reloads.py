@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import rounds
 from tests.pipeline.reloading import COUNTS, COUNTS_SLOWLY, running
 
 pytestmark = pytest.mark.slow
@@ -105,7 +106,7 @@ def messages(directory: Path, name: str) -> list[str]:
     return [payload["message"] for payload in map(json.loads, lines) if "message" in payload]
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(rounds(3, 6)))
 def test_random_reloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: list[str], seed: int) -> None:
     (tmp_path / "an_operator_of_reactivex.py").write_text(AN_OPERATOR)
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -24,10 +24,8 @@ pytestmark = pytest.mark.slow
 #: Notes each signal that arrives, with the milliseconds since the first, and ends at the one it is told.
 NOTES = """
 import os, signal, sys, time
-first = []
 def note(number, frame):
-    first.append(time.monotonic())
-    os.write(1, b"%s %d\\n" % (signal.Signals(number).name.encode(), (first[-1] - first[0]) * 1000))
+    os.write(1, b"%s %d\\n" % (signal.Signals(number).name.encode(), time.monotonic_ns()))
     if signal.Signals(number).name == sys.argv[1]:
         os._exit(0)
 for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"):
@@ -66,11 +64,18 @@ def stopped(*command: str, name: str = "x", **options: Any) -> tuple[Collected, 
 )
 def test_each_rung_in_its_order_and_time(first: str, ends_at: str, seen: list[str]) -> None:
     stop = {"signal": first, "grace": "150ms", "terminate_grace": "100ms"}
-    collected, running, _ = stopped(sys.executable, "-S", "-E", "-c", NOTES, ends_at, stop=stop)
+    runner = rx.runner(sys.executable, "-S", "-E", "-c", NOTES, ends_at, name="x", lifecycle=True, stop=stop)
+    collected = Collected(runner)
+    wait_until(lambda: bool(collected.texts), "it prints")
+    running = the_child()
+    begun = time.monotonic_ns()
+    runner.stop()
+    collected.wait()
+    assert collected.error is None
     arrived = [text.split() for text in collected.texts[1:]]
     assert [name for name, _ in arrived] == seen
-    if len(seen) == 2:
-        assert int(arrived[1][1]) >= 145
+    if len(seen) == 2:  # from when it was asked to stop: the child may note the first signal late
+        assert int(arrived[1][1]) - begun >= 150_000_000
     if ends_at == "none":
         assert running.signal == signal.SIGKILL
         assert running.missed == "did not end within 150ms after SIGUSR1 and 100ms after SIGTERM and was killed"
@@ -191,7 +196,7 @@ def test_from_several_threads_at_once() -> None:
     for thread, _ in [in_background(stop) for _ in range(8)]:
         thread.join(10)
     collected.wait()
-    assert collected.texts[1:] == ["SIGINT 0"]  # one signal, not eight
+    assert [text.split()[0] for text in collected.texts[1:]] == ["SIGINT"]  # one signal, not eight
 
 
 def test_before_the_start_and_after_the_end() -> None:

@@ -17,6 +17,7 @@ from rx_collector.operators.window import _Fold, _Windows
 from rx_collector.stream import segment as segment_module
 from rx_collector.stream.eventstream import EventStream, new_context
 from rx_collector.stream.segment import Step, compile_segment
+from tests.conftest import rounds
 from tests.events import ORIGIN, Given, Result
 
 AGGREGATES = {
@@ -98,7 +99,7 @@ def play(given: Any, row: list[Any], window: Any) -> tuple[list[Any], list[Any],
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=800)
+@settings(deadline=None, max_examples=rounds(200, 800))
 @given(
     given=batches,
     row=rows,

@@ -28,6 +28,7 @@ from rx_collector.stream.eventstream import new_context
 from rx_collector.stream.layout import layout_of
 from rx_collector.stream.segment import Segment, SegmentObserver, Step, compile_segment
 from rx_collector.testing import Probe
+from tests.conftest import rounds
 from tests.runners.helpers import run_project
 
 ORIGIN = Origin("run", "exec", 1, 42, 1_700_000_000_000_000_000)
@@ -158,7 +159,7 @@ def edited(row: list[Any], data: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=rounds(150, 500))
 @given(row=stages, line=lines)
 @example(row=[op.drop("ppid")], line=b'{"a\\"ppid":16,"pp\\u0069d":16}')
 @example(row=[op.drop("ppid")], line=b'{"a":{"ppid":16},"ppid" :16}')
@@ -641,7 +642,7 @@ LOOKED_FOR = [op.filter('comm == "sh" and 1 / pid > 0'), op.filter('comm == "/bi
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=rounds(150, 500))
 @given(line=lines, row=st.sampled_from([[one] for one in LOOKED_FOR] + [[one, op.set(host="1")] for one in LOOKED_FOR]))
 @example(line=b'{"comm":"s\\u0068","pid":1}', row=[LOOKED_FOR[0]])
 @example(line=b'{"comm":"\\/bin"}', row=[LOOKED_FOR[1]])

@@ -179,7 +179,8 @@ BAD_SINKS: list[tuple[type[Writer], dict[str, Any], str]] = [
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What does not happen is not waited for as long as elsewhere; what a bad component left is let go."""
-    monkeypatch.setattr("rx_collector.testing.check.DEADLINE", 0.2)
+    for module in ("check", "probe"):
+        monkeypatch.setattr(f"rx_collector.testing.{module}.DEADLINE", 0.2)
     RELEASED.clear()
     yield
     RELEASED.set()
