@@ -66,13 +66,20 @@ def write_lines(path: Path, count: int, size: int = 0) -> None:
 
 
 def pipeline(
-    source: str | Sequence[object], operators: Sequence[str], sinks: Sequence[str], *, runners: int = 1
+    source: str | Sequence[object],
+    operators: Sequence[str],
+    sinks: Sequence[str],
+    *,
+    runners: int = 1,
+    workers: int = 1,
 ) -> str:
     """Give the YAML of a pipeline with its runners, all of the same command."""
     command = ", ".join(f"'{part}'" for part in ([source] if isinstance(source, str) else source))
     names = [f"lines{number or ''}" for number in range(runners)]
     lines = ["runners:", *(f"  {name}: {{command: [{command}]}}" for name in names)]
     lines += ["pipelines:", "  job:", f"    from: [{', '.join(names)}]", "    operators:"]
+    if workers > 1:
+        lines.insert(-1, f"    workers: {workers}")
     lines += [f"      - {operator}" for operator in operators]
     lines.append("    sinks:")
     for number, sink in enumerate(sinks):

@@ -362,6 +362,38 @@ def boundary(sizes: Sizes, say: _Say) -> dict[str, Any]:
 # Growth
 
 
+#: What workers are measured with: little to do for a line, and much.
+_SHARED = {
+    "filter": ["parse: json", 'filter: event == "EXEC"'],
+    "redact": ["parse: json", "redact: {}"],
+}
+
+
+def workers(sizes: Sizes, say: _Say) -> dict[str, Any]:
+    """CPU and wall time of a pipeline whose first operators are done in this process, and by two and four workers."""
+    results: dict[str, Any] = {}
+    lines = max(1, sizes.grown_lines // 2)
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        source, out = directory / "source.ndjson", directory / "out"
+        write_lines(source, lines)
+        for what, operators in _SHARED.items():
+            runs = {}
+            for count in (1, 2, 4):
+                text = pipeline(["cat", source], operators, [f"file: {out}"], workers=count)
+                title = f"{what}, {count} workers" if count > 1 else f"{what}, in this process"
+                runs[title] = partial(_fresh, _ours(directory, f"{what}{count}", text), out)
+            taken = interleaved(runs, max(1, sizes.rounds // 2), say)
+            here = next(iter(taken.values()))
+            for title, usages in taken.items():
+                results[title] = {
+                    "cpu_us": median_of(usages, "cpu") / lines * _US,
+                    "wall_us": median_of(usages, "wall") / lines * _US,
+                    "wall_ratio": ratio_to(usages, here, "wall"),
+                }
+    return {"lines": lines, "results": results}
+
+
 def growth(sizes: Sizes, say: _Say) -> dict[str, Any]:
     """How CPU and memory grow with operators, events, runners, sinks and the length of lines."""
     results: dict[str, Any] = {}
@@ -450,5 +482,6 @@ PARTS: dict[str, Callable[[Sizes, _Say], dict[str, Any]]] = {
     "latency": latency,
     "stage": stage,
     "boundary": boundary,
+    "workers": workers,
     "growth": growth,
 }

@@ -32,6 +32,7 @@ _ABOUT = {
     "idle": "a child that prints nothing, for {seconds:g} s",
     "latency": "from a child's write to the byte in the file, {per_second:,} events/s, {lines:,} of them, {rounds} rounds",
     "stage": "one more fused stage, {lines:,} events, the difference that {more} more make",
+    "workers": "pipelines whose first operators several processes share, {lines:,} lines, ratios to one process",
     "boundary": "a boundary and its sink, {batches:,} batches of 500 events",
 }
 

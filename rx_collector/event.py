@@ -8,13 +8,26 @@ from __future__ import annotations
 
 import base64
 import json
+import marshal
+import pickle
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 
-__all__ = ["Event", "Lines", "Origin", "encode_json", "format_time", "from_json", "from_message", "rejected"]
+__all__ = [
+    "Event",
+    "Lines",
+    "Origin",
+    "Packed",
+    "encode_json",
+    "format_time",
+    "from_json",
+    "from_message",
+    "pack",
+    "rejected",
+]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _decode: Final = msgspec.json.Decoder(dict).decode
@@ -42,6 +55,25 @@ class _Lazy:
 from_message: Final = _Lazy("from_message")
 #: The payload is the JSON object in `encoded` and was not needed yet.
 from_json: Final = _Lazy("from_json")
+
+
+class Packed(msgspec.Struct, eq=False, gc=False):
+    """Stands in `Event._data` for an object that another process made, as `pack` gave it."""
+
+    packed: bytes
+
+    def unpack(self) -> Any:
+        """Make the payload."""
+        load = marshal.loads if self.packed[:1] == b"m" else pickle.loads
+        return load(memoryview(self.packed)[1:])
+
+
+def pack(value: Any) -> bytes:
+    """Give a value as bytes for another process of ours: what Python's own types can say as it is, in marshal's format."""
+    try:
+        return b"m" + marshal.dumps(value)
+    except ValueError:
+        return b"p" + pickle.dumps(value)
 
 
 class _NotJson:
@@ -162,6 +194,8 @@ class Event(msgspec.Struct, eq=False, gc=False):
             data = self._data = {"message": (self.raw or b"").decode("utf-8", "replace")}
         elif data is from_json:
             data = self._data = _decode_lazily(self.encoded or b"{}")
+        elif data.__class__ is Packed:
+            data = self._data = data.unpack()
         return data
 
     def __getitem__(self, field: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from rx_collector.event import Event, Origin, from_json, from_message
+from rx_collector.event import Event, Origin, Packed, from_json, from_message
 from rx_collector.sinks.format import payload
 
 __all__ = ["decode", "encode"]
@@ -51,7 +51,7 @@ def encode(events: list[Event]) -> bytes:
             return (_MESSAGE, None, raw, *rest)
         if encoded is not None and encoded is raw and raw[:1] == b"{":
             return (_LINE_IS_OBJECT, None, raw, *rest)
-        if data.__class__ is dict or data is from_json:
+        if data.__class__ is dict or data is from_json or data.__class__ is Packed:
             return (_OBJECT, encoded or payload(event), raw, *rest)
         if data.__class__ is list and data and all(isinstance(member, Event) for member in data):
             return (_BUFFER, [record_of(member) for member in data], raw, *rest)

@@ -9,7 +9,7 @@ import click
 from rx_collector.backpressure.strategy import WorstCase
 from rx_collector.cli.analysis import Analysis
 from rx_collector.cli.files import load_all, profile_option
-from rx_collector.cli.reasons import not_absorbed, not_fused, of_grouping, of_row, of_stage
+from rx_collector.cli.reasons import not_absorbed, not_fused, of_grouping, of_row, of_stage, of_workers
 from rx_collector.cli.run import COUNT, DURATION, carry_out
 from rx_collector.operators.parse import Parse
 from rx_collector.operators.placed import steps_of
@@ -96,7 +96,7 @@ class _Explaining:
             sinks = [f"{branch.name} ({branch.backpressure.strategy.name})" for branch in spec.sinks]
             way = f"{' + '.join(spec.sources)} -> {' -> '.join([*operators, ''])}"
             yield f"    {way}{', '.join(sinks) or 'other pipelines'}"
-            yield from self._operators(steps_of(spec.operators))
+            yield from self._operators(steps_of(spec.operators), workers=spec.workers)
             taken: list[str] = []
             for branch in spec.sinks:
                 yield from self._branch(branch, _sink_name(branch, taken))
@@ -106,10 +106,14 @@ class _Explaining:
             yield ""
             yield analysis.ending()
 
-    def _operators(self, steps: list[Step], indent: str = "    ", *, in_group: bool = False) -> Iterator[str]:
+    def _operators(
+        self, steps: list[Step], indent: str = "    ", *, in_group: bool = False, workers: int = 1
+    ) -> Iterator[str]:
         """Explain a row of operators; the first one gets lines where it is not within a group."""
         analysis = self._analysis
-        rows = rows_of(steps)
+        if workers > 1:
+            yield from (indent + line for line in of_workers(steps, workers, measured=analysis is not None))
+        rows = rows_of(steps, 1 if analysis is not None else workers)
         for number, row in enumerate(rows):
             step = steps[row.start]
             before = rows[number - 1] if number else None

@@ -125,6 +125,10 @@ class Expression:
     def __hash__(self) -> int:
         return hash(self.text)
 
+    def __reduce__(self) -> tuple[type[Expression], tuple[Any, ...]]:
+        """Pickle it as it was parsed: another process compiles it by itself."""
+        return Expression, (self.text, self._tree, self.fields, self.metas)
+
 
 def parse_expression(text: str, variable: Callable[[str], Any] | None = None) -> Expression:
     """Parse and check an expression.

@@ -62,6 +62,8 @@ class Cast(Stage):
     {'message': 31}
     """
 
+    independent = True
+
     shorthand: ClassVar[str | None] = "types"
     shorthand_only: ClassVar[bool] = True
 

@@ -29,6 +29,8 @@ class Coalesce(Stage):
     {'message': 'x', 'name': 'x'}
     """
 
+    independent = True
+
     shorthand: ClassVar[str | None] = "fields"
     shorthand_only: ClassVar[bool] = True
 

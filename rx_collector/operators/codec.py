@@ -48,6 +48,8 @@ _DECODERS: _Codes = {
 
 @described
 class _Codec(Stage):
+    independent = True
+
     codes: ClassVar[_Codes] = {}
     shorthand: ClassVar[str | None] = "fields"
     shorthand_only: ClassVar[bool] = True

@@ -30,6 +30,8 @@ class Explode(Stage):
     [{'pid': 7, 'files': 'a'}, {'pid': 7, 'files': 'b'}]
     """
 
+    independent = True
+
     shorthand: ClassVar[str | None] = "field"
     nests: ClassVar[bool] = True
 

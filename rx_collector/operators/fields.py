@@ -26,6 +26,8 @@ __all__ = ["Drop", "Keep", "Rename", "Set", "emit_conversion"]
 class _Editing(Stage):
     """Changes top-level fields and does nothing else: on the bytes of a line where its loop does that, else in a dict."""
 
+    independent = True
+
     def pending(self, code: SegmentCode) -> Sequence[Edit]:
         """Give the changes for the end of a loop that splices; what they need of the event is read now."""
         return self.edits() or ()

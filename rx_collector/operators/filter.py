@@ -25,6 +25,8 @@ __all__ = ["Filter", "Where"]
 class Filter(Stage):
     """Let pass the events for which a condition is true; the others are counted as filtered."""
 
+    independent = True
+
     shorthand: ClassVar[str | None] = "where"
 
     where: Evaluation = option(CONDITION, "The condition.", example="uid != 0")

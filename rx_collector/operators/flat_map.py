@@ -27,6 +27,8 @@ class FlatMap(Stage):
     rejects its event and nothing of it is sent.
     """
 
+    independent = True
+
     shorthand: ClassVar[str | None] = "to"
     nests: ClassVar[bool] = True
 

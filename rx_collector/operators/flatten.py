@@ -30,6 +30,8 @@ class Flatten(Stage):
     {'a.b': 1, 'a.c.d': 2}
     """
 
+    independent = True
+
     shorthand: ClassVar[str | None] = "fields"
 
     fields: Sequence[str] | None = option(ListOf(TEXT, single=True), "Which fields; all of them unless said.", None)

@@ -25,6 +25,8 @@ class Map(Stage):
     A Python function gets the `Event` and gives a new payload, or an `Event` that takes its place.
     """
 
+    independent = True
+
     shorthand: ClassVar[str | None] = "to"
 
     to: Evaluation = option(EXPRESSION, "The new payload.", example="'{\"who\": comm}'")

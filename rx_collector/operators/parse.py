@@ -199,6 +199,11 @@ class Parse(Stage):
         return {"anyOf": forms}
 
     @property
+    def independent(self) -> bool:  # type: ignore[override]
+        """Whether its format keeps nothing from line to line."""
+        return self.format.independent
+
+    @property
     def nests(self) -> bool:  # type: ignore[override]
         """Whether it loops over the records of a text."""
         return self.format.several

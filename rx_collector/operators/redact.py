@@ -67,6 +67,8 @@ class Redact(Stage):
     Runs on the thread that brings the event and does not block.
     """
 
+    independent = True
+
     shorthand: ClassVar[str | None] = "patterns"
 
     patterns: Sequence[str] = option(

@@ -40,6 +40,8 @@ class Format(Spec, ABC):
     example: ClassVar[str] = ""
     #: True where one text can hold several records: the parser gives a list of them then, an empty one for no record.
     several: ClassVar[bool] = False
+    #: Whether its parser makes of a text what it makes of it, whatever came before. It may depend on the options.
+    independent = False
 
     @abstractmethod
     def parser(self) -> TextParser:

@@ -91,6 +91,11 @@ class Columns(Format):
                 if name not in self.columns:
                     scope.child("types").wrong(f"there is no column {name!r}")
 
+    @property
+    def independent(self) -> bool:  # type: ignore[override]
+        """Whether no line says what the others mean."""
+        return not self.header
+
     def parser(self) -> TextParser:
         types, nulls = self.types or {}, frozenset(self.nulls)
         wanted, rest = int(self.header), self.rest

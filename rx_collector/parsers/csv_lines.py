@@ -44,6 +44,11 @@ class Csv(Format):
         if self.columns is not None and len(set(self.columns)) < len(self.columns):
             scope.child("columns").wrong("a column is named twice")
 
+    @property
+    def independent(self) -> bool:  # type: ignore[override]
+        """Whether no line says what the others mean."""
+        return not self.header
+
     def parser(self) -> TextParser:
         separator = self.separator or self.default_separator
         types, nulls = self.types or {}, frozenset(self.nulls)

@@ -25,6 +25,8 @@ class Jc(Format):
     (``vmstat_s``) read a whole record, too. No line changes how the next record is read.
     """
 
+    independent = True
+
     several = True
 
     parser_name: str = option(TEXT, "The name of the parser in jc.", example="ps", key="parser")

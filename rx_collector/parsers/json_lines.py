@@ -199,6 +199,11 @@ class Json(Format):
         key="check",
     )
 
+    @property
+    def independent(self) -> bool:  # type: ignore[override]
+        """Whether it does not depend on what came before the first object."""
+        return not self.skip_noise
+
     def parser(self) -> TextParser:
         read: Callable[[str], dict[str, Any]] = decode_any
         if self.duplicate_keys != "last":

@@ -36,6 +36,8 @@ class KeyValue(Format):
     format for lines that follow it.
     """
 
+    independent = True
+
     pair_separator: str | None = option(TEXT, "What stands between two pairs; blanks unless it is given.", None)
     value_separator: str = option(TEXT, "What stands between a key and its value.", "=")
     quotes: str = option(TEXT, "The characters that can stand around a value; an empty text for none.", "\"'")

@@ -26,6 +26,8 @@ _ESCAPED = {"n": "\n", "t": "\t", "r": "\r"}
 class Logfmt(Format):
     """Pairs of ``key=value`` between blanks; a value with blanks stands in double quotes, a key alone is true."""
 
+    independent = True
+
     types: dict[str, str] = option(MappingOf(TYPES), "What type a field has; text unless named here.", None)
     nulls: tuple[str, ...] = null_texts()
 

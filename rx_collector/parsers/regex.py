@@ -30,6 +30,8 @@ class _Pattern(PatternKind):
 class Regex(Format):
     """The named groups of a regular expression that is searched for in the line. A group that took no part is null."""
 
+    independent = True
+
     pattern: re.Pattern[str] = option(
         _Pattern(), "The regular expression, in Python's syntax.", example=r"'(?P<pid>\d+) (?P<comm>\S+)'"
     )

@@ -58,6 +58,8 @@ class Syslog(Format):
     RFC 5424 and of newer files, ``time: {field: timestamp, format: '%b %d %H:%M:%S', zone: local}`` that of RFC 3164.
     """
 
+    independent = True
+
     standard: str = option(
         Choice("any", "rfc3164", "rfc5424"), "Which form the lines have; any tells by their beginning.", "any"
     )

@@ -16,6 +16,8 @@ __all__ = ["Text"]
 class Text(Format):
     """The line as it is, in one field."""
 
+    independent = True
+
     into: str = option(TEXT, "The field that takes the text.", "message")
 
     def parser(self) -> TextParser:

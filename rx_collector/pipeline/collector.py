@@ -287,6 +287,8 @@ class Collector:
         network = self._network
         for reader in network.readers.values():
             reader.wait(_AT_ONCE)
+        for generation in network.generations:
+            generation.wait_for_operators(_AT_ONCE)
         errors = [*([self._cut] if self._cut else []), *self._sources_ended()]
         for name, runner in self.ledger.runners.items():
             if runner.missed is not None:

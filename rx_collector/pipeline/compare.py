@@ -24,6 +24,7 @@ def same_pipeline(one: PipelineSpec, other: PipelineSpec) -> bool:
     ours, theirs = list(_branches(one)), list(_branches(other))
     return (
         one.sources == other.sources
+        and one.workers == other.workers
         and [placed.operator for placed in one.operators] == [placed.operator for placed in other.operators]
         and len(one.sinks) == len(other.sinks)
         and len(ours) == len(theirs)

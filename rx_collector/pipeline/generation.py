@@ -207,6 +207,11 @@ class Generation:
         if self._connection is not None:
             self._connection.dispose()
 
+    def wait_for_operators(self, timeout: float) -> None:
+        """Wait for the threads and processes of the operators, for each at most `timeout` seconds, once they have ended."""
+        if self._connection is not None:
+            self._connection.wait(timeout)
+
     def close(self) -> None:
         """End without sending anything, before any event came: what `open` and `connect` did is undone."""
         self.dispose()

@@ -101,7 +101,9 @@ class Network:
         spec = project.pipelines[name]
         ledger = PipelineLedger(name, before.generations if before is not None else ())
         timers = self._timers.setdefault(name, Timers(name))
-        context = replace(self._base, pipeline=ledger, timers=timers)
+        # Where the time is not this machine's, or is measured, all is done on the threads that bring it.
+        here = self._base.scheduler is not None or self._base.look is not None or self._base.meter is not None
+        context = replace(self._base, pipeline=ledger, timers=timers, workers=1 if here else spec.workers)
         return Generation(name, spec, context, self.hubs, self._news.set, self._operators)
 
     def open(self, generation: Generation, old: Generation | None, bind: Callable[[Branch], Branch]) -> None:

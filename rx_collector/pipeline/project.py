@@ -299,7 +299,7 @@ def examine(
             ]
     if mistakes:
         return Examined(tuple(_in_order(mistakes, found.names, variables)), (), found.files, found.profiles)
-    warnings = [*found.warnings, *_unused(document, spec, found.own_runners)]
+    warnings = [*found.warnings, *_unused(document, spec, found.own_runners), *_idle_workers(document, spec)]
     warnings = [replace(warning, warning=True) for warning in _in_order(warnings, found.names, variables)]
     runners = {
         name: runner if runner.cwd is not None else replace(runner, cwd=document.directory(("runners", name)))
@@ -358,6 +358,21 @@ def _unused(document: Document, spec: FileSpec, own: Iterable[str]) -> list[Mist
         )
         for name in own
         if name in spec.runners and not used & {name, lifecycle_of(name)}
+    ]
+
+
+def _idle_workers(document: Document, spec: FileSpec) -> list[Mistake]:
+    """Find workers that get nothing to do: it is lines that are shared out, and a pipeline has none."""
+    return [
+        document.mistake(
+            ("pipelines", name, "workers"),
+            "the workers get nothing to do: they share lines of runners, and this reads "
+            f"{'a pipeline' if len(pipeline.sources) == 1 else 'pipelines'}",
+            on_key=True,
+            example="workers: 1",
+        )
+        for name, pipeline in spec.pipelines.items()
+        if pipeline.workers > 1 and not set(spec.runners) & set(pipeline.sources)
     ]
 
 

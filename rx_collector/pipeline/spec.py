@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from rx_collector.backpressure import STRATEGIES
 from rx_collector.config.options import (
+    COUNT,
     INVALID,
     TEXT,
     Choice,
@@ -35,8 +36,11 @@ from rx_collector.pipeline.cases import TestSpec
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.sinks import SINKS, Sink
 from rx_collector.sinks.retry import ON_FAILURE, Retry
+from rx_collector.stream.operator import Stage
 
 __all__ = ["Branch", "BranchOptions", "FileSpec", "PipelineSpec", "TemplateSpec"]
+
+_MOST_WORKERS: Final = 64
 
 
 @dataclass(frozen=True)
@@ -173,6 +177,12 @@ class PipelineSpec(Spec):
         ListOf(OperatorItem()), "What is done with each event, in order.", ()
     )
     sinks: tuple[Branch, ...] = option(ListOf(SinkItem()), "Where its events go; each gets all of them.", ())
+    workers: int = option(
+        COUNT,
+        "How many processes share the first operators, as far as these keep nothing from event to event; 1: none but this.",
+        1,
+        example="4",
+    )
     dead_letter: Branch | None = option(
         SinkItem(strategy_needed=False), "Where the records of rejected events go.", None
     )
@@ -188,6 +198,7 @@ class PipelineSpec(Spec):
         return frozenset({*self.sources, *(name for placed in self.operators for name in placed.operator.reads)})
 
     def check(self, scope: Scope) -> None:
+        self._check_workers(scope)
         seen: set[str] = set()
         for index, placed in enumerate(self.operators):
             for way in placed.operator.ways:
@@ -200,6 +211,23 @@ class PipelineSpec(Spec):
                 scope.child("sinks").child(index).child("on_failure").wrong(
                     "the pipeline has no 'dead_letter' to send to", example="dead_letter: {file: rejected.ndjson}"
                 )
+
+    def _check_workers(self, scope: Scope) -> None:
+        at = scope.child("workers")
+        if not 1 <= self.workers <= _MOST_WORKERS:
+            at.wrong(f"there can be 1 to {_MOST_WORKERS} workers, not {self.workers:,}", example="workers: 4")
+        elif self.workers > 1 and (why := _cannot_share(self.operators)):
+            at.wrong(f"{self.workers} workers have nothing to do: {why}", example="workers: 1")
+
+
+def _cannot_share(operators: Sequence[PlacedOperator]) -> str:
+    """Say why several processes cannot share the first operator; empty where they can."""
+    if not operators:
+        return "there is no operator that they could share"
+    first = operators[0].operator
+    if isinstance(first, Stage) and first.independent:
+        return ""
+    return f"they share the first operators as far as these keep nothing from event to event, and {first.name} does"
 
 
 class _Parameters(MappingOf):

@@ -81,7 +81,8 @@ class EventStream(reactivex.Observable[Event]):
         if nodes:
             nodes[0].first = True
         parts: list[Connection] = []
-        head = attach(self.steps, nodes, observer, context, parts)
+        workers = context.workers if self.source.emits_lines else 1
+        head = attach(self.steps, nodes, observer, context, parts, workers=workers)
         if head is None:
             return _Chain(parts)
         if self.source.emits_lines and not (self.steps and isinstance(self.steps[0].operator, Stage)):
@@ -121,6 +122,11 @@ class _Chain(Connection):
         """End them in the order of the flow."""
         for part in self._parts:
             part.dispose()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the threads and processes of all of them, for each at most `timeout` seconds."""
+        over = [part.wait(timeout) for part in self._parts]
+        return all(over)
 
 
 class ForeignNode(Node):

@@ -156,6 +156,8 @@ class Context:
     look: Callable[[], Look] | None = None
     #: Takes the time of everything; None: nobody asks for it.
     meter: Meter | None = None
+    #: How many processes share the first stages of what reads lines; 1: it is all done in this one.
+    workers: int = 1
 
     def for_pipeline(self, name: str, reject: Callable[[Event], None]) -> Context:
         """Give the context of a pipeline of the same run."""

@@ -84,6 +84,9 @@ class Stage(Operator):
     #: Whether it opens a loop of its own within the loop. Python nests no more than twenty blocks, so a segment with many
     #: of them becomes several.
     nests: ClassVar[bool] = False
+    #: Whether all that it does is to make of an event what it makes of it, whatever came before: then several processes can
+    #: share the work. It may depend on the options. One that keeps, counts, logs or calls anything leaves it False.
+    independent = False
     #: What becomes of an event for which the stage fails: ``dead_letter``, ``drop`` or ``fail``. Not annotated, or a
     #: stage that makes an option of it could not say where among its options it stands.
     on_error = "dead_letter"

@@ -395,11 +395,19 @@ class SegmentObserver:
                 taken = out - node.out
                 node.out = out
         for stage, what in noted:
-            if what in _WARNINGS and (stage, what) not in self._told:
-                self._told.add((stage, what))
-                name, step = self._context.pipeline.name, segment.steps[stage]
-                logger.warning("{}, {}: {} (more like this are counted, not logged)", name, step, _WARNINGS[what])
+            self.warn_of_note(stage, what)
         return taken
+
+    def warn_of_note(self, stage: int, what: str) -> None:
+        """Log once that something happened at a stage that is noted there, where it is worth it."""
+        if what in _WARNINGS and (stage, what) not in self._told:
+            self._told.add((stage, what))
+            name, step = self._context.pipeline.name, self._steps[stage]
+            logger.warning("{}, {}: {} (more like this are counted, not logged)", name, step, _WARNINGS[what])
+
+    def warn_of_rejection(self, record: Event, stage: int) -> None:
+        """Log the first rejection at a stage."""
+        warn_once(record, self._node_of(stage), self._context)
 
     def _node_of(self, stage: int) -> Node:
         return self._absorber.node if self._absorber is not None and stage == len(self._nodes) else self._nodes[stage]
@@ -414,7 +422,7 @@ class SegmentObserver:
         self._rejected[index] += 1
         error.__traceback__ = None  # it holds this frame, and so the whole batch
         record = _record(error, values, step, segment, index, batch)
-        warn_once(record, self._node_of(index), self._context)
+        self.warn_of_rejection(record, index)
         if stage.on_error == "dead_letter":
             self._context.reject(record)
         elif stage.on_error == "fail":

@@ -9,6 +9,7 @@
     skipping     leaving out lines before they are parsed, a read at a time (with `check: touched`)
     splitting    looking for the ends of long lines without looking at each byte
     endings      leaving the newline at lines of which no event is made
+    workers      processes that share the first stages of a pipeline
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Final
 
 __all__ = ["SWITCHES", "is_on"]
 
-SWITCHES: Final = ("absorbing", "edits", "endings", "layouts", "projection", "skipping", "splitting")
+SWITCHES: Final = ("absorbing", "edits", "endings", "layouts", "projection", "skipping", "splitting", "workers")
 _off: Final = frozenset(os.environ.get("RX_COLLECTOR_WITHOUT", "").replace(",", " ").split())
 
 

@@ -18,7 +18,7 @@ from benchmarks.chart import chart
 from benchmarks.tables import tables
 
 ROOT = Path(__file__).parent.parent.parent
-PARTS = ("J1", "J2", "J3", "keep1", "start", "idle", "latency", "stage", "boundary", "growth")
+PARTS = ("J1", "J2", "J3", "keep1", "start", "idle", "latency", "stage", "boundary", "workers", "growth")
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

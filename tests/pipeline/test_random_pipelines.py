@@ -142,6 +142,19 @@ commands = st.sampled_from(
 )
 
 
+def _may_be_shared(row: list[dict[str, Any]]) -> bool:
+    return bool(row) and next(iter(row[0])) in (
+        "filter",
+        "map",
+        "flat_map",
+        "set",
+        "cast",
+        "redact",
+        "flatten",
+        "explode",
+    )
+
+
 @st.composite
 def files(draw: Any) -> Any:
     """A file with one or two runners and up to three pipelines, each reading what stands before it."""
@@ -151,6 +164,8 @@ def files(draw: Any) -> Any:
     for number in range(draw(st.integers(1, 3))):
         sources = draw(st.lists(st.sampled_from(names), min_size=1, max_size=2, unique=True))
         pipeline = {"from": sources, "operators": draw(operators), "sinks": draw(sinks)}
+        if _may_be_shared(pipeline["operators"]) and not draw(st.integers(0, 5)):
+            pipeline["workers"] = 2
         if draw(st.booleans()):
             pipeline["dead_letter"] = {"null": None}
         beside = draw(st.lists(st.sampled_from(names), max_size=2, unique=True))

@@ -1,0 +1,310 @@
+"""What a worker process does: it runs a row of stages on the batches that come, and sends back what became of them.
+
+A worker knows nothing but its stages. Whatever happens to it, the collector still has the lines, and gives them to another.
+It reads requests from its standard input and ends with that; it writes answers to the descriptor that it is told.
+
+A message is the length of its body, eight bytes, little-endian, and the body. The first request is a pickled `Setup`; each
+of the others is a batch, and has one answer. Those are in the format of `marshal`, which keeps every value of Python's own
+types as it is, and costs less than pickle; a payload with anything else in it is pickled.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import marshal
+import os
+import pickle
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any, Final
+
+from rx_collector.event import Event, Lines, Origin, Packed, encode_json, from_json, from_message, pack
+from rx_collector.ledger import Ledger, Node
+from rx_collector.stream.flow import Batch, Context
+from rx_collector.stream.segment import SegmentObserver, Step
+
+__all__ = ["Answer", "Setup", "batch_as_bytes", "events_of", "main", "read_message", "records_of", "write_message"]
+
+_LENGTH: Final = 8
+_SET_PARENT_DEATH_SIGNAL: Final = 1  # of prctl(2)
+
+# How the payload of an event travels: not at all (its line says it), as JSON, or packed, with its JSON.
+_MESSAGE, _LINE, _JSON, _PACKED = range(4)
+_HAS_RAW: Final = 4
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a worker has to know: the name of the pipeline, its stages, and whether a sink is next."""
+
+    pipeline: str
+    steps: tuple[Step, ...]
+    to_bytes: bool
+
+
+#: What became of a batch: the counts of each stage, the first rejection at each, the dead letters, the events, and why the
+#: stream has failed, if it has.
+Answer = tuple[list[tuple[Any, ...]], list[tuple[int, Any]], list[Any], tuple[Any, ...], str | None]
+
+
+# Messages
+
+
+def write_message(descriptor: int, body: bytes) -> None:
+    """Write a message. Blocks until all of it is in the pipe. Raises OSError when nobody reads it any more."""
+    views = [memoryview(len(body).to_bytes(_LENGTH, "little")), memoryview(body)]
+    while views:
+        written = os.writev(descriptor, views)
+        while views and written >= len(views[0]):
+            written -= len(views.pop(0))
+        if views:
+            views[0] = views[0][written:]
+
+
+def read_message(descriptor: int) -> bytearray | None:
+    """Read a message. Blocks until it is there. None when the other side is gone, be it in the middle of one."""
+    head = _read(descriptor, _LENGTH)
+    return None if head is None else _read(descriptor, int.from_bytes(head, "little"))
+
+
+def _read(descriptor: int, count: int) -> bytearray | None:
+    body = bytearray(count)
+    view = memoryview(body)
+    while view:
+        got = os.readv(descriptor, [view])
+        if not got:
+            return None
+        view = view[got:]
+    return body
+
+
+# Batches, on their way to a worker
+
+
+def batch_as_bytes(batch: Lines) -> bytes:
+    """Give a batch as bytes."""
+    origin = batch.origin
+    shared = (origin.run, origin.runner, origin.incarnation, origin.pid, origin.observed_ns, origin.type, origin.parsed)
+    lines = batch.lines if batch.ended is None else b"".join(batch.ended)
+    return marshal.dumps((lines, batch.first, shared, batch.repaired, batch.broken))
+
+
+def _batch_of(body: bytearray) -> Lines:
+    lines, first, origin, repaired, broken = marshal.loads(body)
+    if isinstance(lines, bytes):
+        ended = BytesIO(lines).readlines()
+        return Lines.of_ended(ended, first, Origin(*origin), (lines, len(ended[0])))
+    return Lines(lines, first, Origin(*origin), repaired, broken)
+
+
+# Events, on their way back
+
+
+def _pack_events(events: Sequence[Event], batch: Lines) -> tuple[Any, ...]:
+    """Give events as columns: how each travels, which line it is of, its JSON, its payload, time and part."""
+    first, repaired = batch.first, batch.repaired
+    forms, numbers = bytearray(), []
+    encoded: list[bytes | None] = []
+    packed: list[bytes] = []
+    for event in events:
+        number = event.line - first
+        numbers.append(number)
+        data = event._data
+        form = 0 if event.raw is None else _HAS_RAW
+        if data is from_message:
+            forms.append(form + _MESSAGE)
+        elif data is from_json and (event.encoded is event.raw or (repaired and event.encoded is batch.lines[number])):
+            forms.append(form + _LINE)
+        elif data is from_json:
+            forms.append(form + _JSON)
+            encoded.append(event.encoded)
+        else:
+            forms.append(form + _PACKED)
+            packed.append(pack(event.data))
+            encoded.append(event.encoded or _as_json(event.data))
+    times = [event._time_ns for event in events]
+    parts = [event.part for event in events]
+    return (
+        bytes(forms),
+        numbers,
+        encoded,
+        packed,
+        times if any(time is not None for time in times) else None,
+        parts if any(parts) else None,
+    )
+
+
+def _as_json(value: Any) -> bytes | None:
+    """Encode a payload here, where there is time; one that cannot be is told of by the sink."""
+    try:
+        return encode_json(value)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return None
+
+
+def _of_packed(packed: bytes, text: bytes | None) -> Any:
+    """An object is unpacked when it is needed; what is none is looked at by what comes behind without being asked for."""
+    return Packed(packed) if text is not None and text[:1] == b"{" else Packed(packed).unpack()
+
+
+def events_of(columns: tuple[Any, ...], batch: Lines) -> list[Event]:
+    """Make the events again, of the lines of their batch."""
+    forms, numbers, encoded, packed, times, parts = columns
+    origin, first, repaired = batch.origin, batch.first, batch.repaired
+    count = len(forms)
+    # Of lines that still have their newline only those are cut of which there are events.
+    ended = batch.ended
+    lines = [batch.lines[number] for number in numbers] if ended is None else [ended[number][:-1] for number in numbers]
+    events: list[Event]
+    if forms.count(_HAS_RAW + _LINE) == count:
+        events = [
+            Event(from_json, line, origin, first + number, line) for number, line in zip(numbers, lines, strict=True)
+        ]
+    elif forms.count(_JSON) == count:
+        events = [
+            Event(from_json, None, origin, first + number, text) for number, text in zip(numbers, encoded, strict=True)
+        ]
+    elif not any(form & ~_HAS_RAW != _PACKED for form in set(forms)):
+        events = [
+            Event(_of_packed(data, text), line if form & _HAS_RAW else None, origin, first + number, text)
+            for form, number, line, text, data in zip(forms, numbers, lines, encoded, packed, strict=True)
+        ]
+    else:
+        texts, payloads = iter(encoded), iter(packed)
+        events = []
+        for form, number, line in zip(forms, numbers, lines, strict=True):
+            raw = line if form & _HAS_RAW else None
+            sort = form & ~_HAS_RAW
+            data: Any = from_json
+            text = None
+            if sort == _MESSAGE:
+                data = from_message
+            elif sort == _LINE:
+                text = line
+            else:
+                text = next(texts)
+                if sort == _PACKED:
+                    data = _of_packed(next(payloads), text)
+            events.append(Event(data, raw, origin, first + number, text))
+    if times is not None:
+        for event, time in zip(events, times, strict=True):
+            event._time_ns = time
+    if parts is not None:
+        for event, part in zip(events, parts, strict=True):
+            event.part = part
+    if repaired:
+        for event in events:
+            if event.raw is not None and event.line in repaired:
+                event.data  # noqa: B018 - what it is made of is the line as it was repaired
+                event.raw = repaired[event.line]
+    return events
+
+
+# Dead letters
+
+
+def _pack_record(record: Event) -> tuple[bytes, int, str]:
+    return pack(record.data), record.line, record.part
+
+
+def records_of(packed: Sequence[Any], batch: Lines) -> list[Event]:
+    """Make the records of rejected events again."""
+    origin = batch.origin
+    of_records = Origin(origin.run, origin.runner, origin.incarnation, origin.pid, origin.observed_ns, "rejected")
+    return [Event(Packed(data).unpack(), None, of_records, line, None, None, part) for data, line, part in packed]
+
+
+# The process
+
+
+class _Observer(SegmentObserver):
+    """The loop of a worker. What it would log is told to the collector."""
+
+    def __init__(self, setup: Setup, nodes: Sequence[Node], out: _Out, context: Context) -> None:
+        super().__init__(setup.steps, nodes, out, context, to_bytes=setup.to_bytes)
+        self.first: dict[int, Event] = {}  # the first rejection at each stage
+
+    def warn_of_rejection(self, record: Event, stage: int) -> None:
+        self.first.setdefault(stage, record)
+
+    def warn_of_note(self, stage: int, what: str) -> None:
+        """The collector sees the counts."""
+
+
+class _Out:
+    """What follows the loop."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.failure: str | None = None
+
+    def on_batch(self, batch: Batch) -> None:
+        assert isinstance(batch, list)
+        self.events = batch
+
+    def on_error(self, error: Exception) -> None:
+        self.failure = str(error)
+
+    def on_completed(self) -> None:
+        """A worker ends with its input."""
+
+
+class _Worker:
+    def __init__(self, setup: Setup) -> None:
+        ledger = Ledger(setup.pipeline)
+        self._nodes = [Node(step.label) for step in setup.steps]
+        self._records: list[Event] = []
+        self._out = _Out()
+        context = Context(ledger, ledger.pipeline(setup.pipeline), "", reject=self._records.append)
+        self._observer = _Observer(setup, self._nodes, self._out, context)
+
+    def answer(self, body: bytearray) -> bytes:
+        batch = _batch_of(body)
+        self._out.events, self._observer.first = [], {}
+        self._records.clear()
+        self._observer.on_batch(batch)
+        counts = [_counts(node) for node in self._nodes]
+        self._nodes[:] = [Node(node.name) for node in self._nodes]
+        first = [(stage, _pack_record(record)) for stage, record in self._observer.first.items()]
+        records = [_pack_record(record) for record in self._records]
+        answer: Answer = counts, first, records, _pack_events(self._out.events, batch), self._out.failure
+        return marshal.dumps(answer)
+
+
+def _counts(node: Node) -> tuple[Any, ...]:
+    return (
+        node.taken,
+        node.out,
+        node.filtered,
+        node.rejected,
+        node.merged,
+        node.made,
+        dict(node.dropped),
+        dict(node.notes),
+    )
+
+
+def main(answers: int, parent: int) -> None:
+    """Work until there is no more input. `answers` is the descriptor to write to, `parent` the collector's process."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # it is the collector that is meant, and a worker ends with it
+    # The collector may be killed while an endless regular expression keeps this process from looking at its input.
+    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        return
+    try:
+        body = read_message(0)
+        if body is None:
+            return
+        worker = _Worker(pickle.loads(body))
+        while (body := read_message(0)) is not None:
+            write_message(answers, b"+" + worker.answer(body))
+    except BrokenPipeError:
+        pass  # the collector has gone
+    except Exception:
+        write_message(answers, b"-" + traceback.format_exc().encode())
+        sys.exit(1)

@@ -1,0 +1,39 @@
+"""The page on workers: what it shows is what is shown, and what it says of operators is what they say of themselves."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rx_collector.operators import OPERATORS
+from rx_collector.stream.operator import Stage
+from tests.cli.test_errors import command
+from tests.docs.test_documents import ROOT, blocks
+
+PAGE = "docs/workers.md"
+
+
+@pytest.mark.slow
+def test_the_page_on_workers(tmp_path: Path) -> None:
+    (text,) = blocks(PAGE, "yaml")
+    (said,) = blocks(PAGE, "text")
+    (tmp_path / "x.yaml").write_text(text)
+    shutil.copy(ROOT / "tests/captures/sslsniff.ndjson", tmp_path)
+    assert said.rstrip() in command("explain", "x.yaml", cwd=tmp_path).stdout
+    ran = command("run", "x.yaml", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert (tmp_path / "clean.ndjson").read_text()
+
+
+def test_the_operators_that_it_names_are_those_that_are_shared() -> None:
+    named = re.search(r"whatever came before: (.*?)\. What keeps", (ROOT / PAGE).read_text(), re.DOTALL)
+    assert named is not None
+    independent = {
+        name
+        for name in OPERATORS
+        if issubclass(operator := OPERATORS[name], Stage) and operator.independent and name != "where"
+    }
+    assert set(re.findall(r"`(\w+)`", named[1])) == independent

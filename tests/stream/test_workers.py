@@ -1,0 +1,513 @@
+"""Workers: what comes out of several processes is what comes out of one, in the same order, with the same balance sheet."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import rx_collector as rx
+from rx_collector import operators as op
+from rx_collector.backpressure import records
+from rx_collector.config.options import described
+from rx_collector.errors import ParseError, ProcessError
+from rx_collector.event import Event, Lines, Origin, Packed, from_json, pack
+from rx_collector.ledger import Report
+from rx_collector.parsers import FORMATS
+from rx_collector.stream import workers as workers_module
+from rx_collector.stream.chain import rows_of, shared_by
+from rx_collector.stream.code import SegmentCode
+from rx_collector.stream.eventstream import EventStream, new_context
+from rx_collector.stream.flow import Context
+from rx_collector.stream.operator import OPERATORS, Stage
+from rx_collector.stream.segment import Step, compile_segment
+from rx_collector.stream.workers import FEW, Workers
+from tests.conftest import children_of_this_process, wait_until
+from tests.events import ORIGIN, Given, Result
+
+CAPTURES = Path(__file__).parents[1] / "captures"
+
+pytestmark = [pytest.mark.slow, pytest.mark.fast_path]
+
+
+# Operators that do to a worker what a test wants
+
+
+@described
+class Slowly(Stage):
+    """Takes a moment for some lines, so that batches are done in another order than they came."""
+
+    name = "slowly"
+    independent = True
+
+    def emit(self, code: SegmentCode, following: Any) -> None:
+        code.write(f"{code.bind(_wait_for_some, 'wait')}({code.data()})")
+
+
+def _wait_for_some(data: dict[str, Any]) -> None:
+    if data["message"].endswith("00") and data["message"][:1] in "37":
+        threading.Event().wait(0.02)
+
+
+@described
+class Deadly(Stage):
+    """Ends the process that does a line with `die` in it. The one of the test is safe."""
+
+    name = "deadly"
+    independent = True
+
+    def emit(self, code: SegmentCode, following: Any) -> None:
+        code.write(f"{code.bind(_die, 'die')}({code.data()})")
+
+
+def _die(data: dict[str, Any]) -> None:
+    path = data["message"].partition("die ")[2]
+    if path and str(os.getpid()) != os.environ["OF_THE_TEST"]:
+        with open(path, "a") as file:
+            file.write(f"{os.getpid()}\n")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@described
+class Buggy(Stage):
+    """Is not even compiled by a worker."""
+
+    name = "buggy"
+    independent = True
+
+    def emit(self, code: SegmentCode, following: Any) -> None:
+        if threading.current_thread() is threading.main_thread() and not hasattr(signal, "of_the_test"):
+            raise RuntimeError("a bug")
+
+
+# Running streams
+
+
+@dataclass
+class Run:
+    result: Result
+    report: Report
+    rejected: list[dict[str, Any]]
+
+    def events(self) -> list[tuple[Any, ...]]:
+        return [
+            (event.id, event.line, event.part, event.raw, event._time_ns, _typed(event.data), event.json())
+            for event in self.result.events
+        ]
+
+    def nodes(self) -> list[Any]:
+        return list(self.report.pipelines["test"].nodes)
+
+
+def _typed(value: Any) -> Any:
+    """Tell apart what Python calls equal: 1, 1.0 and true; 0.0 and -0.0."""
+    if isinstance(value, dict):
+        return {key: _typed(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value).__name__, [_typed(item) for item in value]
+    return type(value).__name__, repr(value)
+
+
+def run(batches: list[Any], *operators: Any, workers: int, error: Exception | None = None) -> Run:
+    result, rejected = Result(), []
+    context = replace(new_context("test"), workers=workers, reject=lambda record: rejected.append(record.data))
+    stream = EventStream(Given(batches, error))
+    stream.source.emits_lines = True
+    for operator in operators:
+        stream = operator(stream)
+    connection = stream.connect(result, context)
+    wait_until(lambda: result.ended > 0, "the stream ends", 60)
+    assert connection.wait(10)
+    report = Report.of(context.ledger, seconds=0, exit_code=0)
+    assert report.balanced, report.unbalanced
+    assert result.ended == 1
+    return Run(result, report, rejected)
+
+
+def batches_of(
+    lines: list[bytes], size: int | Callable[[], int] = 500, repaired: dict[int, bytes] | None = None
+) -> list[Any]:
+    made: list[Any] = []
+    at = 0
+    while at < len(lines):
+        count = size if isinstance(size, int) else size()
+        part = lines[at : at + count]
+        mended = {number: raw for number, raw in (repaired or {}).items() if at < number <= at + len(part)}
+        origin = Origin("run", "exec", 1, 42, 1_700_000_000_000_000_000 + at)
+        made.append(Lines(part, at + 1, origin, mended or None, any(b"\n" in line for line in part)))
+        at += count
+    return made
+
+
+def with_newlines(batches: list[Any]) -> list[Any]:
+    """The same lines as a reader gives them that leaves their newlines on, as far as they can come so."""
+    return [
+        Lines.of_ended([line + b"\n" for line in batch.lines], batch.first, batch.origin)
+        if isinstance(batch, Lines) and not batch.repaired and not batch.broken
+        else batch
+        for batch in batches
+    ]
+
+
+def both(batches: list[Any], *operators: Any) -> Run:
+    """Run it in this process and in two, and see that it comes to the same."""
+    here = run(batches, *operators, workers=1)
+    shared = run(batches, *operators, workers=2)
+    assert shared.events() == here.events()
+    assert shared.nodes() == here.nodes()
+    assert shared.rejected == here.rejected
+    assert str(shared.result.error) == str(here.result.error)
+    return shared
+
+
+def of_capture(name: str, times: int) -> list[bytes]:
+    return (CAPTURES / name).read_bytes().splitlines() * times
+
+
+ROWS: list[tuple[str, list[Any]]] = [
+    ("process.ndjson", [op.parse("json")]),
+    ("process.ndjson", [op.parse("json"), op.filter('event == "EXEC"'), op.set(host='"web"'), op.drop("ppid")]),
+    ("process.ndjson", [op.parse("json"), op.filter("pid > 100"), op.map("{'a': [pid, 1.0, None], 'b': this}")]),
+    ("process.ndjson", [op.parse("json", time={"field": "timestamp", "unit": "ns"}), op.rename({"pid": "p"})]),
+    ("process.ndjson", [op.filter("'EXEC' in message")]),
+    ("process.ndjson", [op.parse("json"), op.flat_map("[this, {'pid': pid}, [1, pid]]"), op.filter("this")]),
+    (
+        "process.ndjson",
+        [op.parse("json"), op.keep("pid", "comm"), op.cast({"pid": "float"}), op.coalesce({"c": ["comm", "pid"]})],
+    ),
+    ("process.ndjson", [op.parse("json"), op.dedupe("pid", size=10), op.set(n="1")]),
+    ("process.ndjson", [op.parse("json"), op.aggregate({"n": "count()", "s": "sum(pid)"}, by="event")]),
+    ("sslsniff.ndjson", [op.parse("json"), op.redact(), op.set(size="len(data)")]),
+    ("strace.txt", [op.parse("regex", pattern=r"(?P<call>\w+)\((?P<rest>.*)"), op.encode({"call": "hex"})]),
+    ("ps.txt", [op.parse("columns", columns=["a", "b", "c"], rest=True), op.set(n="int(a)")]),
+]
+
+
+@pytest.mark.parametrize(("capture", "operators"), ROWS)
+def test_it_comes_to_the_same(capture: str, operators: list[Any]) -> None:
+    """Batches of all sizes, few lines and many, come out as if one process had done them."""
+    random.seed(capture)
+    lines = of_capture(capture, 3000 // len(of_capture(capture, 1)) + 1)
+    sizes = [1, FEW, FEW + 1, 200, 500]
+    batches = batches_of(lines, lambda: random.choice(sizes))
+    shared = both(batches, *operators)
+    assert run(with_newlines(batches), *operators, workers=2).events() == shared.events()
+    assert shared.report.pipelines["test"].nodes[0].taken == len(lines)
+    assert shared.result.events or shared.rejected
+
+
+def test_batches_that_are_done_out_of_order_go_on_in_theirs() -> None:
+    lines = [f"{number}".encode() for number in range(8_000)]
+    shared = run(batches_of(lines, 100), Slowly(), workers=4)
+    assert [event.line for event in shared.result.events] == list(range(1, 8_001))
+
+
+def test_lines_that_are_no_lines_and_no_text() -> None:
+    """Invalid UTF-8, which a reader repairs, and records with newlines in them."""
+    lines = [f'{{"n":{number},"text":"\ufffd"}}'.encode() for number in range(1000)]
+    lines[500] = b'{"n":500,\n"text":"two lines"}'
+    lines[600] = b"\xef\xbf\xbd no JSON"
+    repaired = {number + 1: line.replace("\ufffd".encode(), b"\xff") for number, line in enumerate(lines) if number % 7}
+    for operators in ([op.parse("json")], [op.filter("message != ''")], [op.parse("json"), op.set(a="n")]):
+        shared = both(batches_of(lines, 250, repaired), *operators)
+        assert len(shared.result.events) >= 999
+
+
+def test_payloads_that_json_has_no_form_for_stay_what_they_are() -> None:
+    """Numbers beyond a double, not a number, minus zero, a set of things that only Python tells apart."""
+    numbers = ["1e999", "-0.0", "1.0", "1", "true", "123456789012345678901234567890", '"\\ud800"', "[[]]", "{}"]
+    lines = [f'{{"n":{number}}}'.encode() for number in numbers * 40]
+    both(batches_of(lines, 180), op.parse("json"), op.map("{'n': n, 'l': [n, 1e308 * 10, -0.0, (1, 2)]}"))
+    both(batches_of(lines, 180), op.parse("json"), op.map("[n]"))
+    both(batches_of(lines, 180), op.parse("json"), op.flatten(), op.set(m="n"))
+
+
+def test_events_among_the_lines_keep_their_place() -> None:
+    lines = batches_of([f"{number}".encode() for number in range(3000)], 300)
+    told = [[Event({"message": f"told {number}"}, None, ORIGIN, number)] for number in range(len(lines))]
+    mixed = [batch for pair in zip(lines, told, strict=True) for batch in pair]
+    shared = both(mixed, Slowly(), op.filter("message != '7'"))
+    assert len(shared.result.events) == 3009
+
+
+def test_few_lines_are_done_at_once_and_here() -> None:
+    """While nothing is under way no line waits for another process."""
+    result = Result()
+    context = new_context("test")
+    step = Step(op.parse("json"), "operators[0] parse")
+    node = context.pipeline.node(step.label)
+    workers = Workers(2, [step], [node], result, context)
+    workers.on_batch(Lines([b'{"n":1}'] * FEW, 1, ORIGIN))
+    assert len(result.events) == FEW
+    workers.on_completed()
+    assert workers.wait(10)
+    assert result.ended == 1
+
+
+@pytest.mark.parametrize("on_error", ["dead_letter", "drop", "fail"])
+def test_what_does_not_parse(on_error: str) -> None:
+    lines = [b'{"n":1}'] * 5000
+    lines[700] = lines[2500] = lines[4999] = b"{no"
+    if on_error == "fail":
+        here = run(batches_of(lines), op.parse("json", on_error=on_error), workers=1)
+        shared = run(batches_of(lines), op.parse("json", on_error=on_error), workers=2)
+        assert isinstance(shared.result.error, ParseError)
+        assert str(shared.result.error) == str(here.result.error)
+        assert shared.events() == here.events()
+        assert shared.nodes()[0].dropped == here.nodes()[0].dropped == 5000 - 701
+    else:
+        shared = both(batches_of(lines), op.parse("json", on_error=on_error))
+        assert shared.nodes()[0].rejected == 3
+        assert len(shared.rejected) == (3 if on_error == "dead_letter" else 0)
+
+
+def test_the_first_rejection_is_logged_and_the_others_are_not(log: list[str]) -> None:
+    lines = [b"{no"] * 2000
+    run(batches_of(lines), op.parse("json"), workers=2)
+    said = [line for line in log if line.startswith("WARNING") and "more like this are counted" in line]
+    assert len(said) == 1
+    assert "(line 1 of exec" in said[0]
+
+
+def test_a_time_that_cannot_be_used_is_told_once(log: list[str]) -> None:
+    lines = [b'{"t":"never"}'] * 2000
+    both(batches_of(lines), op.parse("json", time={"field": "t"}))
+    assert sum("bears no usable time" in line for line in log) == 2  # of two runs
+
+
+def test_an_error_of_the_source_comes_after_what_came_before() -> None:
+    lines = [b'{"n":1}'] * 5000
+    shared = run(batches_of(lines), op.parse("json"), workers=2, error=ProcessError("it failed"))
+    assert len(shared.result.events) == 5000
+    assert str(shared.result.error) == "it failed"
+
+
+# Processes that die
+
+
+class Door:
+    """What stands before workers in a pipeline, and counts."""
+
+    def __init__(self, workers: Workers, context: Context) -> None:
+        self.workers = workers
+        self.context = context
+        self.on_completed, self.dispose, self.wait = workers.on_completed, workers.dispose, workers.wait
+
+    def on_batch(self, batch: Any) -> None:
+        with self.context.ledger.lock:
+            self.context.pipeline.taken += len(batch)
+        self.workers.on_batch(batch)
+
+    def report(self, *, final: bool = True) -> Report:
+        report = Report.of(self.context.ledger, seconds=0, exit_code=0, final=final)
+        assert report.balanced, report.unbalanced
+        return report
+
+
+def workers_of(count: int, operators: list[Any], downstream: Any) -> Door:
+    context = new_context("test")
+    steps = [Step(operator, f"operators[{index}] {operator.name}") for index, operator in enumerate(operators)]
+    nodes = [context.pipeline.node(step.label) for step in steps]
+    return Door(Workers(count, steps, nodes, downstream, context), context)
+
+
+def test_workers_that_are_killed_are_replaced_and_nothing_is_missing(log: list[str]) -> None:
+    result = Result()
+    workers = workers_of(3, [Slowly()], result)
+    before = set(children_of_this_process())
+    killed = 0
+    for batch in batches_of([f"{number}".encode() for number in range(20_000)], 100):
+        workers.on_batch(batch)
+        if random.random() < 0.06:
+            for pid in list(set(children_of_this_process()) - before or children_of_this_process())[:1]:
+                os.kill(pid, signal.SIGKILL)
+                killed += 1
+    workers.on_completed()
+    assert workers.wait(60)
+    assert killed
+    assert result.error is None
+    assert [event.line for event in result.events] == list(range(1, 20_001))
+    died = workers.report().pipelines["test"].nodes[0].notes["workers_died"]
+    assert 1 <= died <= killed
+    assert sum("was ended by signal 9" in line for line in log) == died
+
+
+def test_what_ends_every_worker_ends_the_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is tried three times, and not in this process, which would end, too."""
+    monkeypatch.setenv("OF_THE_TEST", str(os.getpid()))
+    lines = [b"fine"] * 1000
+    lines[650] = f"die {tmp_path}/died".encode()
+    result = Result()
+    workers = workers_of(2, [Deadly()], result)
+    for batch in batches_of(lines, 250):
+        workers.on_batch(batch)
+    workers.on_completed()
+    assert workers.wait(30)
+    assert isinstance(result.error, ProcessError)
+    assert result.error.signal == signal.SIGKILL
+    assert "was ended by signal 9, as 3 did over the lines 501 to 750 of exec" in str(result.error)
+    assert len((tmp_path / "died").read_text().splitlines()) == 3
+    node = workers.report().pipelines["test"].nodes[0]
+    assert node.taken == 1000
+    assert node.out == len(result.events) <= 500
+    assert node.dropped == 1000 - node.out
+
+
+def test_a_bug_in_a_worker_is_told(log: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signal, "of_the_test", True, raising=False)
+    result = Result()
+    workers = workers_of(1, [Buggy()], result)
+    workers.on_batch(Lines([b"a"] * 100, 1, ORIGIN))
+    wait_until(lambda: result.ended > 0, "it fails", 30)
+    assert workers.wait(10)
+    assert "a worker failed: RuntimeError: a bug" in str(result.error)
+    assert any("Traceback" in line for line in log)
+    assert workers.report().pipelines["test"].nodes[0].dropped == 100
+
+
+def test_a_worker_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers_module.sys, "executable", "/nowhere/python")
+    result = Result()
+    workers = workers_of(2, [op.parse("json")], result)
+    wait_until(lambda: result.ended > 0, "it fails")
+    assert workers.wait(10)
+    assert str(result.error) == "test: a worker cannot be started: no such file or directory"
+
+
+def test_what_cannot_be_sent_to_another_process() -> None:
+    with pytest.raises(ProcessError, match=r"operators\[0\] map cannot be sent to a worker"):
+        workers_of(2, [op.map(lambda event: event.data)], Result())
+
+
+# The end
+
+
+class Stuck(Result):
+    """Takes nothing until it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let = threading.Event()
+
+    def on_batch(self, batch: Any) -> None:
+        self.let.wait(30)
+        super().on_batch(batch)
+
+
+def test_it_holds_no_more_than_two_batches_for_each_process() -> None:
+    """Who sends waits when what follows does; what is held is in the balance sheet."""
+    result = Stuck()
+    workers = workers_of(2, [op.parse("json")], result)
+    sent = []
+
+    def send() -> None:
+        for batch in batches_of([b'{"n":1}'] * 2000, 100):
+            workers.on_batch(batch)
+            sent.append(len(batch))
+        workers.on_completed()
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    wait_until(lambda: len(sent) == 4, "four batches are under way", 30)
+    sender.join(0.05)
+    assert len(sent) == 4
+    node = workers.report(final=False).pipelines["test"].nodes[0]
+    assert 300 <= node.held <= 400
+    result.let.set()
+    sender.join(30)
+    assert workers.wait(30)
+    assert len(result.events) == 2000
+
+
+def test_disposing_ends_the_processes_at_once_and_counts_what_was_under_way() -> None:
+    result = Stuck()
+    workers = workers_of(2, [op.parse("json")], result)
+    for batch in batches_of([b'{"n":1}'] * 400, 100):
+        workers.on_batch(batch)
+    workers.dispose()
+    workers.on_batch(Lines([b"{}"] * 70, 401, ORIGIN))
+    result.let.set()
+    assert workers.wait(10)
+    workers.on_completed()
+    node = workers.report().pipelines["test"].nodes[0]
+    assert node.taken == 470
+    assert node.dropped == 470 - node.out
+    assert node.out == len(result.events) <= 100
+    assert not result.ended
+
+
+# What can be shared
+
+
+def test_only_what_keeps_nothing_is_shared(tmp_path: Path) -> None:
+    """No stage that says that it is independent keeps anything."""
+    keeps = set()
+    for name in OPERATORS:
+        if not issubclass(OPERATORS[name], Stage) or name == "enrich":  # which needs a table
+            continue
+        stage = _made(name, tmp_path)
+        segment = compile_segment([Step(stage, name)], "lines")
+        if name != "parse" and any(make for _, make in segment._makers.values()):
+            keeps.add(name)
+            assert not stage.independent, name
+    assert keeps == {"dedupe", "diff", "log", "scan", "skip", "throttle"}
+    assert not op.tap(print).independent
+    assert not op.sample(every=2).independent
+
+
+def _made(name: str, tmp_path: Path) -> Stage:
+    file, example = tmp_path / "x.yaml", OPERATORS[name].example.replace("\n", "\n        ")
+    file.write_text(
+        "runners: {numbers: {command: [seq, '3']}}\npipelines:\n  all:\n    from: numbers\n"
+        f"    operators:\n      - {example}\n    sinks: [{{'null': {{}}, backpressure: block}}]\n"
+    )
+    made = rx.load(file).pipelines["all"].operators[0].operator
+    assert isinstance(made, Stage)
+    return made
+
+
+def test_which_formats_are_independent() -> None:
+    independent = {name for name in FORMATS if _format(name).independent}
+    assert independent == {"json", "jc", "key_value", "logfmt", "regex", "syslog", "text"}
+    for name, options in (("csv", {"columns": ["a"]}), ("tsv", {"columns": ["a"]}), ("columns", {"columns": ["a"]})):
+        assert op.parse(name, **options).independent
+        assert not op.parse(name, header=True).independent
+    assert not op.parse("json", skip_noise=True).independent
+
+
+def _format(name: str) -> Any:
+    options: dict[str, Any] = {"regex": {"pattern": "(?P<a>.)"}, "jc": {"parser": "ls"}}.get(name, {})
+    if name in ("csv", "tsv", "columns"):
+        options = {"header": True}
+    return op.parse(name, **options).format
+
+
+def test_how_far_a_row_is_shared() -> None:
+    rows = [op.parse("json"), op.filter("pid > 1"), op.dedupe("pid"), op.set(a="1"), op.buffer(count=2), op.set(b="2")]
+    steps = [Step(operator, f"operators[{index}]") for index, operator in enumerate(rows)]
+    assert shared_by(steps, 1) == 0
+    assert shared_by(steps, 4) == 2
+    assert rows_of(steps) == [range(4), range(4, 5), range(5, 6)]
+    assert rows_of(steps, 4) == [range(2), range(2, 4), range(4, 5), range(5, 6)]
+    assert rows_of(steps[2:], 4) == rows_of(steps[2:])
+    nested = [Step(op.flat_map("[this]"), f"operators[{index}]") for index in range(12)]
+    assert rows_of(nested, 4) == rows_of(nested)
+
+
+def test_packed_events_spill_like_others() -> None:
+    data = {"n": 1, "deep": {"x": [1, 2.5, None]}}
+    packed = Event(Packed(pack(data)), b"raw", ORIGIN, 7, json.dumps(data).encode())
+    (back,) = records.decode(records.encode([packed]))
+    assert back._data is from_json
+    assert (back.data, back.raw, back.line) == (data, b"raw", 7)
+    assert packed._data.__class__ is Packed
+    assert packed.data == data
+    assert packed._data is packed.data
