@@ -14,7 +14,7 @@ from rx_collector.event import Event
 from rx_collector.expressions import Expression
 from rx_collector.expressions.aggregate import AGGREGATE, Aggregate
 from rx_collector.expressions.keys import hashable, keys_of
-from rx_collector.expressions.option import EXPRESSION, Evaluation
+from rx_collector.expressions.option import KEY, Evaluation
 
 __all__ = ["Conflate"]
 
@@ -39,7 +39,7 @@ class Conflate(Strategy):
     """
 
     by: tuple[Evaluation, ...] | None = option(
-        ListOf(EXPRESSION, single=True, least=1), "What tells apart what is merged; none: all is merged.", None
+        ListOf(KEY, single=True, least=1), "What tells apart what is merged; none: all is merged.", None
     )
     aggregate: Mapping[str, Aggregate] | None = option(
         MappingOf(AGGREGATE, least=1), "The fields of the merged payload, for example {n: count()}.", None

@@ -11,7 +11,7 @@ from rx_collector.backpressure.strategy import Change, Store, Strategy, WorstCas
 from rx_collector.config.options import described, option
 from rx_collector.event import Event
 from rx_collector.expressions.keys import hashable
-from rx_collector.expressions.option import EXPRESSION, Evaluation
+from rx_collector.expressions.option import KEY, Evaluation
 
 __all__ = ["Latest"]
 
@@ -32,7 +32,7 @@ class Latest(Strategy):
     is evicted. With a capacity of 1, an event that comes while the sink has one in hand is dropped.
     """
 
-    key: Evaluation | None = option(EXPRESSION, "What tells the kept events apart; none: one for all.", None)
+    key: Evaluation | None = option(KEY, "What tells the kept events apart; none: one for all.", None)
 
     def worst_case(self) -> WorstCase:
         # Without a key one waits, and one is in the sink's hands.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -19,6 +20,10 @@ _INTEGER: Final = re.compile(r"0|-?[1-9]\d{0,17}")
 _NUMBER: Final = re.compile(r"-?(0|[1-9]\d{0,17})(\.\d{1,17})?")
 _NAME: Final = re.compile(r"[A-Za-z_%][\w%/().:#-]*")
 _TITLE: Final = re.compile(r'"?[A-Za-z_%][\w %/().#-]*"?')
+_WORD: Final = re.compile(r"\S+")
+_WORDED: Final = re.compile(r"(?=.*[A-Za-z])[\w%][\w%/().:#-]*")
+_MODE: Final = re.compile(r"[-bcdlnps]([-r][-w][-xsS]){2}[-r][-w][-xtT][.+@]?\s+\d+\s")
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d")
 _ORIGIN: Final = Origin("", "look", 1, None, 0)
 
 
@@ -103,6 +108,12 @@ def _has_numbers(records: Sequence[Mapping[str, Any]]) -> bool:
     return bool(_types(records))
 
 
+def _has_figures(records: Sequence[Mapping[str, Any]]) -> bool:
+    """The same with a unit behind the numbers: 5% or 12G."""
+    shared = set(records[0]).intersection(*records)
+    return any(all(re.match(r"\d", record[name] or "") for record in records) for name in shared)
+
+
 def _has_pairs(records: Sequence[Mapping[str, Any]]) -> bool:
     """Any word is a key without a value; most have to have one, and names to be names."""
     pairs = [(key, value) for record in records for key, value in record.items()]
@@ -155,6 +166,53 @@ def _columns(lines: Sequence[str]) -> Iterator[dict[str, Any]]:
             yield {"format": "columns", "header": height, "rest": True}
 
 
+def _columns_aligned(lines: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """A header of more words than the lines have: some names have two, as ``Mounted on`` and ``Local Address:Port``."""
+    names = _aligned_names(lines[0], [line for line in lines[1:] if line.strip()])
+    if len(names) > 1 and len(set(names)) == len(names) and all(map(_WORDED.fullmatch, names)):
+        yield {"format": "columns", "header": 1, "columns": names, "rest": True}
+
+
+def _aligned_names(header: str, lines: Sequence[str]) -> list[str]:
+    """Put each word of a header above the column of the lines that it overlaps most, or that is nearest.
+
+    >>> _aligned_names("Used Use% Mounted on", ["   1   5% /dev", "  20  50% /run/lock"])
+    ['Used', 'Use%', 'Mounted_on']
+    """
+    rows = [[match.span() for match in _WORD.finditer(line)] for line in lines]
+    words = [(match[0], *match.span()) for match in _WORD.finditer(header)]
+    count = Counter(map(len, rows)).most_common(1)[0][0] if rows else 0
+    if not 1 < count < len(words):
+        return []
+    rows = [row for row in rows if len(row) == count]
+    spans = [(min(row[n][0] for row in rows), max(row[n][1] for row in rows)) for n in range(count)]
+    above: list[list[str]] = [[] for _ in range(count)]
+    beyond: list[str] = []  # a last column in which most lines have nothing
+    least = 0
+    for word, begin, end in words:
+        if begin > spans[-1][1] and not word.islower():
+            beyond.append(word)
+            continue
+        overlaps = [min(end, until) - max(begin, since) for since, until in spans[least:]]
+        least += max(range(len(overlaps)), key=lambda n: (overlaps[n], n))
+        above[least].append(word)
+    if beyond:
+        above.append(beyond)
+    single = sum(len(some) == 1 for some in above)
+    return ["_".join(some) for some in above] if all(above) and 2 * single > len(above) else []
+
+
+def _listing(lines: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """What ``ls -l`` prints has no names, and names of files have blanks."""
+    files = [line.split() for line in lines if _MODE.match(line)]
+    if not files or len(files) < _ENOUGH * len(lines[1:]) or min(map(len, files)) < 8:
+        return
+    begun = {"header": 1} if lines[0].startswith("total ") else {}
+    when = ["date", "time"] if all(map(_DATE.match, (file[5] for file in files))) else ["month", "day", "time"]
+    names = ["mode", "links", "owner", "group", "size", *when, "name"]
+    yield {"format": "columns", **begun, "columns": names, "rest": True}
+
+
 def _columns_without_header(lines: Sequence[str]) -> Iterator[dict[str, Any]]:
     widths = {len(line.split()) for line in lines}
     if len(widths) == 1 and (width := widths.pop()) > 1:
@@ -182,6 +240,8 @@ _CANDIDATES: Final = (
     _Candidate(_logfmt, _has_pairs),
     _Candidate(_separated("tsv", "\t")),
     _Candidate(_separated("csv", ",")),
+    _Candidate(_listing, _has_numbers),
+    _Candidate(_columns_aligned, _has_figures),
     _Candidate(_columns, _has_numbers),
     _Candidate(_key_value, _has_pairs),
     _Candidate(_columns_without_header, _has_numbers),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import termios
 import threading
 from collections.abc import Callable
@@ -88,6 +89,28 @@ def _is_there() -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+class EarlyHangUps:
+    """While it is entered, a SIGHUP is kept for later: one that comes while the files are loaded must not end the command,
+    which a service manager would take for a stop that was meant. Where it is ignored, as under nohup, it stays so.
+    """
+
+    def __init__(self) -> None:
+        self.terminal = Terminal()
+        self.came = False
+
+    def __enter__(self) -> EarlyHangUps:
+        self._before = signal.getsignal(signal.SIGHUP)
+        if self._before is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, self._keep)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        signal.signal(signal.SIGHUP, self._before)
+
+    def _keep(self, number: int, frame: object) -> None:
+        self.came = True
 
 
 class Watching:

@@ -15,7 +15,7 @@ import click
 from loguru import logger
 
 from rx_collector.cli.files import check_writable, load_all, profile_option, write_whole
-from rx_collector.cli.reload import Files, Terminal, Watching
+from rx_collector.cli.reload import EarlyHangUps, Files, Terminal, Watching
 from rx_collector.cli.sheet import Progress, print_sheet
 from rx_collector.cli.stderr import StandardError
 from rx_collector.cli.watch import Watch
@@ -91,22 +91,24 @@ def run(
     mistake in it nothing changes. When the terminal has gone, SIGHUP stops as SIGTERM does. Results go to standard output,
     all else to standard error. Exits with 1 when something failed or an event has no account.
     """
-    changes = Watch(files, others=lambda project: project.files) if watch else None  # before they are read
-    project = load_all(files, profile)
-    if report is not None:
-        check_writable(report, "--report")
-    return carry_out(
-        Collector(project),
-        duration,
-        max_events,
-        drain=drain,
-        report=report,
-        quiet=quiet,
-        verbose=verbose,
-        files=files,
-        profile=profile,
-        changes=changes,
-    )
+    with EarlyHangUps() as early:
+        changes = Watch(files, others=lambda project: project.files) if watch else None  # before they are read
+        project = load_all(files, profile)
+        if report is not None:
+            check_writable(report, "--report")
+        return carry_out(
+            Collector(project),
+            duration,
+            max_events,
+            drain=drain,
+            report=report,
+            quiet=quiet,
+            verbose=verbose,
+            files=files,
+            profile=profile,
+            changes=changes,
+            early=early,
+        )
 
 
 def carry_out(
@@ -121,10 +123,11 @@ def carry_out(
     files: tuple[str, ...] | None = None,
     profile: str | None = None,
     changes: Watch | None = None,
+    early: EarlyHangUps | None = None,
 ) -> int:
     """Let a collector run to its end as the options say, with progress, log and balance sheet. Gives the exit code.
 
-    With `files` SIGHUP loads them again, and so does what `changes` tells of.
+    With `files` SIGHUP loads them again, and so does what `changes` tells of; `early` knows of one that came before.
     """
     project = collector.project
     stderr = StandardError()
@@ -144,7 +147,7 @@ def carry_out(
             progress.show()
 
     # To the very end: a signal that comes late must not keep the report or the balance sheet from being written.
-    with stop_on_signals(collector, loaded.load if files is not None else None):
+    with stop_on_signals(collector, loaded.load if files is not None else None, early):
         try:
             try:
                 with _short_turns(), nullcontext() if changes is None else Watching(changes, loaded, collector):
@@ -212,14 +215,16 @@ def _shows_on_terminal(project: Project) -> bool:
 
 
 @contextmanager
-def stop_on_signals(collector: Collector, load: Callable[[], Project | None] | None = None) -> Iterator[None]:
+def stop_on_signals(
+    collector: Collector, load: Callable[[], Project | None] | None = None, early: EarlyHangUps | None = None
+) -> Iterator[None]:
     """The first SIGINT or SIGTERM asks for a stop, the second for an end at once.
 
     SIGHUP asks for a stop when the terminal has gone, and else for a reload where there is `load`; where it is ignored, as
     under nohup, it stays so.
     """
     seen: list[int] = []
-    terminal = Terminal()
+    terminal = Terminal() if early is None else early.terminal
 
     def handle(number: int, frame: object) -> None:
         seen.append(number)
@@ -241,6 +246,8 @@ def stop_on_signals(collector: Collector, load: Callable[[], Project | None] | N
     old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         old[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
+        if early is not None and early.came:
+            hang_up(signal.SIGHUP, None)
     try:
         yield
     finally:

@@ -17,7 +17,16 @@ from rx_collector.units import format_count, format_duration, format_size
 
 __all__ = ["Progress", "print_sheet"]
 
-_NOTES = {"time_unusable": "bore no usable time", "kept_raw": "did not parse and were kept raw"}
+_NOTES = {
+    "time_unusable": "bore no usable time",
+    "kept_raw": "did not parse and were kept raw",
+    "evicted": "evicted by {operator}, as its size was reached",
+    "expired": "ended by {operator}, as they were idle",
+    "early": "sent early by {operator}, as its size was reached",
+    "late": "came late and passed {operator} out of order",
+    "unusable": "of the other stream had no key for {operator}",
+    "unlogged": "were not logged by {operator}, as its count was reached",
+}
 _RATE_OVER = 3.0  # seconds
 
 
@@ -85,8 +94,9 @@ def _notes(pipeline: PipelineReport) -> list[tuple[str, int]]:
     """What is counted beside the account."""
     notes: Counter[str] = Counter()
     for node in pipeline.nodes:
-        notes.update({what: count for what, count in node.notes.items() if what in _NOTES})
-    return [(_NOTES[what], count) for what, count in notes.items() if count]
+        operator = node.node.rpartition(" ")[2]
+        notes.update({_NOTES[what].format(operator=operator): n for what, n in node.notes.items() if what in _NOTES})
+    return [(what, count) for what, count in notes.items() if count]
 
 
 def _rows(pipeline: PipelineReport) -> list[tuple[str, int]]:

@@ -583,6 +583,21 @@ def _join_surrogates(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
 
 
+def _is_plain(node: Node | None) -> bool:
+    """Tell whether it is a scalar without quotes."""
+    return isinstance(node, ScalarNode) and node.style is None and not node.tag
+
+
+def _content_of(node: Node) -> str | None:
+    return node.value if _is_plain(node) else None
+
+
+def _last_of(node: Node) -> Node:
+    """Give the value of a pair that is an item of a list: ``[filter: contains(a, b)]``."""
+    pair = isinstance(node, MappingNode) and node.flow_style and len(node.value) == 1
+    return node.value[0][1] if pair else node
+
+
 def _index(node: Node) -> int:
     """Give where a node begins in the source, its tag and anchor included."""
     return int(node.start_mark.index)
@@ -646,6 +661,7 @@ class _Walk:
         self._parameters = {name: Parameters(names, document.variables) for name, names in parameters.items()}
         self._source = document._text
         self._open: set[int] = set()  # the collections that the walk is in
+        self._halves: set[int] = set()  # scalars that a comma has cut
         self._aliases = 0  # how many aliases deep the walk is
         self._outermost = 0  # where the first of those stands
         self._aliased = 0  # how many values came from aliases so far
@@ -706,13 +722,48 @@ class _Walk:
 
     def _list(self, node: Node, path: Path, keep: bool) -> list[Any]:
         self._collection_tag(node, path, keep)
-        return [self._value(item, (*path, index), None, keep) for index, item in enumerate(node.value)]
+        cut = self._cut(node, path)
+        items = [item for item in node.value if id(item) not in cut]
+        return [self._value(item, (*path, index), None, keep) for index, item in enumerate(items)]
+
+    def _cut(self, node: Node, path: Path) -> set[int]:
+        """Report each call within ``{}`` or ``[]`` that YAML cuts at a comma, as in ``{a: default(n, 0)}``, and mark what
+        is left of its value. Gives the nodes that are the rest of a call.
+        """
+        if not isinstance(node, MappingNode | SequenceNode) or not node.flow_style:
+            return set()
+        pairs = [item if isinstance(item, tuple) else (item, None) for item in node.value]
+        rest: set[int] = set()
+        for number, (head, value) in enumerate(pairs):
+            begun = value if value is not None else _last_of(head)
+            if id(head) in rest or not _is_plain(begun) or "(" not in begun.value:
+                continue
+            open_ = begun.value.count("(") - begun.value.count(")")
+            found: list[Node] = []
+            for after, empty in pairs[number + 1 :]:
+                if open_ <= 0 or not _is_plain(after) or (empty is not None and _content_of(empty) != ""):
+                    break
+                found.append(after)
+                open_ += after.value.count("(") - after.value.count(")")
+            if open_ == 0 and found:
+                rest |= {id(one) for one in found}
+                self._halves.add(id(begun))
+                whole = " ".join(self._source[_index(begun) : found[-1].end_mark.index].split())
+                quoted = whole.replace("'", "''")
+                quoted = f": '{quoted}'" if len(quoted) <= 80 else ""
+                message = f"a comma ends the value within {{}} and []; put the whole value in quotes{quoted}"
+                below = (*path, number if value is None else str(head.value))
+                self._document._report(_index(begun), below, message, "set: {level: 'default(level, 0)'}")
+        return rest
 
     def _mapping(self, node: Node, path: Path, keep: bool) -> dict[str, Any]:
         self._collection_tag(node, path, keep)
         result: dict[str, Any] = {}
         first: dict[str, int] = {}
+        cut = self._cut(node, path)
         for key_node, value_node in node.value:
+            if id(key_node) in cut:
+                continue
             name = self._key(key_node, path)
             if name is None:
                 self._value(value_node, (*path, "?"), None, False)
@@ -772,7 +823,7 @@ class _Walk:
             key_position = (line, column) if key is None else document._position(key)
             document.places[path] = Place(line, column, *key_position, node.value, _STYLES[node.style], expanded)
             document._scalars[path] = node
-            if broken:
+            if broken or id(node) in self._halves:
                 document.broken.add(path)
         return value
 

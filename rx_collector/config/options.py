@@ -114,22 +114,27 @@ class Scope:
         directory: str | None = None,
         prefix: str = "",
         example: str = "",
+        warnings: list[Mistake] | None = None,
     ) -> None:
         self.document = document
         self.path = path
         self.mistakes: list[Mistake] = [] if mistakes is None else mistakes
+        self.warnings: list[Mistake] = [] if warnings is None else warnings
         self._directory = directory
         self.prefix = prefix
         self.example = example
 
     def child(self, key: str | int, example: str = "") -> Scope:
         """Give the scope of a member of this value; its example is that of this value unless given."""
-        path = (*self.path, key)
-        return Scope(self.document, path, self.mistakes, self._directory, self.prefix, example or self.example)
+        return self._with((*self.path, key), example)
 
     def like(self, example: str) -> Scope:
         """Give this scope with another example, if there is one."""
-        return Scope(self.document, self.path, self.mistakes, self._directory, self.prefix, example or self.example)
+        return self._with(self.path, example)
+
+    def _with(self, path: Path, example: str) -> Scope:
+        example = example or self.example
+        return Scope(self.document, path, self.mistakes, self._directory, self.prefix, example, self.warnings)
 
     def wrong(
         self, message: str, *, on_key: bool = False, inside: tuple[int, int] | None = None, example: str = ""
@@ -148,6 +153,11 @@ class Scope:
             at = f" (column {column})" if column else ""
             self.mistakes.append(Mistake(message + at, where.lstrip("."), example=example))
         return INVALID
+
+    def likely_not_meant(self, message: str) -> None:
+        """Report to `warnings` what is right, but likely not meant; a value from Python is taken as it is."""
+        if self.document is not None:
+            self.warnings.append(self.document.mistake(self.path, message, example=self.example))
 
     @property
     def broken(self) -> bool:

@@ -55,7 +55,7 @@ def power(left: Any, right: Any) -> Any:
 
 def shift_left(left: Any, right: Any) -> Any:
     """``left << right``, bounded."""
-    if isinstance(right, int) and right + left.bit_length() > MOST_BITS:
+    if isinstance(left, int) and isinstance(right, int) and right + left.bit_length() > MOST_BITS:
         raise OverflowError("the number is too large")
     return left << right
 

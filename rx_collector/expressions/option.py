@@ -13,7 +13,7 @@ from rx_collector.expressions.parse import Expression, parse_expression
 if TYPE_CHECKING:
     from rx_collector.event import Event
 
-__all__ = ["CONDITION", "EXPRESSION", "KEYS", "LITERAL_EXPRESSION", "Evaluation", "fields_read"]
+__all__ = ["CONDITION", "EXPRESSION", "KEY", "KEYS", "LITERAL_EXPRESSION", "Evaluation", "fields_read"]
 
 #: What stands in an operator's option: a checked expression, or a user's function of the event.
 Evaluation = Expression | Callable[["Event"], Any]
@@ -94,6 +94,19 @@ class _ConditionKind(_ExpressionKind):
         return made
 
 
+class _KeyKind(_ExpressionKind):
+    """The same for what events are told apart by. A text alone is the same for all of them: mostly it is the name of a
+    field in quotes, or one put in for a variable. Who means it can write a number.
+    """
+
+    def convert(self, value: Any, scope: Scope) -> Any:
+        made = super().convert(value, scope)
+        if isinstance(made, Expression) and made.is_text:
+            hint = "a field is written without quotes, and one whose name is put in for ${…} as this[${…}]"
+            scope.likely_not_meant(f"this key is a text, the same for every event; {hint}")
+        return made
+
+
 class _KeysKind(Kind):
     """The expressions that events are told apart by, with the names that their values have as fields."""
 
@@ -108,7 +121,7 @@ class _KeysKind(Kind):
         else:
             items = value if isinstance(value, list | tuple) else [value]
             single = items is not value and not isinstance(value, tuple)
-            made = [EXPRESSION.convert(item, scope if single else scope.child(n)) for n, item in enumerate(items)]
+            made = [KEY.convert(item, scope if single else scope.child(n)) for n, item in enumerate(items)]
             if not made:
                 return scope.wrong("the list is empty")
             keys = {_name_of(key): key for key in made}
@@ -131,7 +144,8 @@ def _name_of(key: Any) -> str:
     return key.text.strip() if isinstance(key, Expression) else str(getattr(key, "__name__", "key"))
 
 
-KEYS = _KeysKind()
 EXPRESSION = _ExpressionKind(literals=False)
+KEY = _KeyKind(literals=False)
+KEYS = _KeysKind()
 CONDITION = _ConditionKind(literals=False)
 LITERAL_EXPRESSION = _ExpressionKind(literals=True)

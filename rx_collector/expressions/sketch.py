@@ -7,8 +7,7 @@ import math
 from collections.abc import Hashable
 from typing import Any, Final
 
-from rx_collector.event import encode_json
-from rx_collector.expressions.keys import hashable
+from rx_collector.expressions.keys import canonical, hashable
 
 __all__ = ["Distinct", "Frequent", "Quantiles"]
 
@@ -113,7 +112,7 @@ class Distinct:
 
     def add(self, value: Any) -> None:
         """Take a value in. Raises TypeError for what has no JSON."""
-        digest = hashlib.blake2b(encode_json(value), digest_size=8).digest()
+        digest = hashlib.blake2b(canonical(value), digest_size=8).digest()
         self._add(int.from_bytes(digest, "big"))
 
     def _add(self, number: int) -> None:

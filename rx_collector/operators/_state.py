@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from rx_collector.event import Event, rejected
 from rx_collector.ledger import Node
@@ -13,7 +13,11 @@ from rx_collector.stream.rejection import warn_once
 if TYPE_CHECKING:
     from rx_collector.stream.code import SegmentCode
 
-__all__ = ["Bounded", "emit_verdict", "reject"]
+__all__ = ["SET_BACK", "Bounded", "emit_verdict", "reject"]
+
+#: Of events that were read at about the same time, one may be later here by some seconds, as they come from several
+#: threads. One that seems to be earlier by more nanoseconds than this tells that the clock was set back.
+SET_BACK: Final = 60_000_000_000
 
 V = TypeVar("V")
 

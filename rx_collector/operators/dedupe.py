@@ -6,7 +6,8 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from rx_collector.config.options import COUNT, DURATION, ListOf, Scope, described, option
-from rx_collector.expressions.option import EXPRESSION, Evaluation, fields_read
+from rx_collector.expressions.option import KEY, Evaluation, fields_read
+from rx_collector.operators._state import SET_BACK
 from rx_collector.stream.operator import Stage, operator
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Dedupe(Stage):
     shorthand: ClassVar[str | None] = "key"
 
     key: Sequence[Evaluation] = option(
-        ListOf(EXPRESSION, single=True, least=1), "What makes events the same.", example="[pid, filename]"
+        ListOf(KEY, single=True, least=1), "What makes events the same.", example="[pid, filename]"
     )
     time: float | None = option(DURATION, "How long after one the next may pass; never, unless said.", None)
     size: int = option(COUNT, "How many keys are remembered.", 10_000)
@@ -78,7 +79,7 @@ class _Seen:
     def look(self, key: Hashable, now: int) -> int:
         times = self._times
         if key in times:
-            if self._nanoseconds is None or now - times[key] < self._nanoseconds:
+            if self._nanoseconds is None or -SET_BACK < now - times[key] < self._nanoseconds:
                 return _SAME
             del times[key]
         times[key] = now

@@ -14,8 +14,8 @@ from loguru import logger
 from rx_collector.config.document import parse_document
 from rx_collector.config.options import COUNT, PATH, TEXT, Choice, ListOf, Scope, described, option
 from rx_collector.errors import ConfigError, OutputError
-from rx_collector.event import encode_json
-from rx_collector.expressions.option import EXPRESSION, Evaluation
+from rx_collector.expressions.keys import canonical
+from rx_collector.expressions.option import KEY, Evaluation
 from rx_collector.stream.operator import Stage, operator
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Enrich(Stage):
     in_groups: ClassVar[bool] = False
 
     table: str = option(PATH, "The file.", example="users.csv")
-    on: Evaluation = option(EXPRESSION, "What is looked for.", example="uid")
+    on: Evaluation = option(KEY, "What is looked for.", example="uid")
     key: str | None = option(TEXT, "The column that has it; the first one unless said.", None)
     fields: Sequence[str] | None = option(
         ListOf(TEXT, single=True, least=1), "The columns that are added; all but the key unless said.", None
@@ -123,7 +123,7 @@ class _Table:
 def _key(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    return encode_json(value).decode()
+    return canonical(value).decode()
 
 
 def read_table(spec: Enrich) -> _Rows:

@@ -11,7 +11,7 @@ from reactivex.abc import SchedulerBase
 from rx_collector.config.options import COUNT, DURATION, ListOf, Scope, described, option
 from rx_collector.event import Event
 from rx_collector.expressions.keys import hashable
-from rx_collector.expressions.option import EXPRESSION, Evaluation
+from rx_collector.expressions.option import KEY, Evaluation
 from rx_collector.ledger import GroupNode, Node
 from rx_collector.operators._state import reject
 from rx_collector.operators._timer import Timer
@@ -56,9 +56,7 @@ class GroupBy(BatchOperator):
 
     in_groups: ClassVar[bool] = False
 
-    key: Sequence[Evaluation] = option(
-        ListOf(EXPRESSION, single=True, least=1), "What makes the groups.", example="pid"
-    )
+    key: Sequence[Evaluation] = option(ListOf(KEY, single=True, least=1), "What makes the groups.", example="pid")
     operators: tuple[PlacedOperator, ...] = option(
         ListOf(OperatorItem(within="group_by"), least=1),
         "What is done with the events of each group, in order.",

@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 import reactivex
 
-from rx_collector.config.options import COUNT, DURATION, TEXT, Choice, Kind, ListOf, Scope, described, option
+from rx_collector.config.options import COUNT, DURATION, TEXT, Choice, Kind, ListOf, Scope, described, option, plainly
 from rx_collector.errors import OutputError
 from rx_collector.event import Event, Origin
 from rx_collector.expressions.keys import hashable
-from rx_collector.expressions.option import EXPRESSION, Evaluation
+from rx_collector.expressions.option import KEY, Evaluation
 from rx_collector.ledger import Node
 from rx_collector.operators._state import Bounded, reject
 from rx_collector.stream.code import with_fields
@@ -28,9 +28,15 @@ class _OtherKind(Kind):
     wanted = "the name of a pipeline"
 
     def convert(self, value: Any, scope: Scope) -> Any:
-        if isinstance(value, reactivex.Observable) and scope.document is None:
+        if isinstance(value, str) and value:
             return value
-        return value if isinstance(value, str) and value else self._wanted(value, scope)
+        if scope.document is not None:
+            return self._wanted(value, scope)
+        if isinstance(value, reactivex.Observable):
+            return value
+        return scope.wrong(
+            f"an Observable such as rx.runner('vmstat', '1') is wanted here, or {self.wanted}, not {plainly(value)}"
+        )
 
     def schema(self) -> dict[str, Any]:
         return {"type": "string"}
@@ -69,8 +75,8 @@ class Join(BatchOperator):
     in_groups: ClassVar[bool] = False
 
     other: Any = option(OTHER_STREAM, "The pipeline.", example="started", key="with")
-    on: Evaluation = option(EXPRESSION, "What is looked for.", example="pid")
-    key: Evaluation | None = option(EXPRESSION, "What it is in the other one; the same unless said.", None)
+    on: Evaluation = option(KEY, "What is looked for.", example="pid")
+    key: Evaluation | None = option(KEY, "What it is in the other one; the same unless said.", None)
     fields: Sequence[str] | None = option(
         ListOf(TEXT, single=True, least=1), "The fields that are added; all of them unless said.", None
     )

@@ -9,6 +9,7 @@ from loguru import logger
 
 from rx_collector.config.options import COUNT, DURATION, Choice, Scope, described, option
 from rx_collector.expressions.option import EXPRESSION, Evaluation
+from rx_collector.operators._state import SET_BACK
 from rx_collector.stream.operator import Stage, operator
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class _Limit:
         self._left_out = 0
 
     def room(self, now: int) -> bool:
-        if self._since is None or now - self._since >= self._nanoseconds:
+        if self._since is None or not -SET_BACK < now - self._since < self._nanoseconds:
             self._since, self._written = now, 0
         if self._written < self._count:
             self._written += 1

@@ -20,7 +20,8 @@ __all__ = ["PATTERNS", "Redact"]
 _NAMES = r"(?:api[_-]?key|access[_-]?key|secret(?:[_-]?key)?|auth[_-]?token|access[_-]?token|token|passwd|password|pwd)"
 PATTERNS: Final[dict[str, str]] = {
     "authorization": r"(?i)authorization[\"']?\s{0,4}[:=]\s{0,4}[\"']?(?:(?:basic|bearer|digest|token)\s{1,4})?"
-    r"(?P<secret>[^\s\"',;]{1,8192})",
+    r"(?P<secret>[^\s\"',;]{1,8192})"
+    r"|(?i:\b[a-z][a-z0-9+.-]{1,30}://[^\s/:@\"']{0,256}:(?P<secret_2>[^\s/?#@\"']{1,1024})@)",
     "cookie": r"(?i)\b(?:set-)?cookie[\"']?\s{0,4}:\s{0,4}[\"']?(?P<secret>[^\r\n\"']{1,8192})",
     "token": r"\b(?:eyJ[\w-]{8,4096}\.[\w-]{1,8192}(?:\.[\w-]{0,4096})?|gh[pousr]_\w{20,255}|github_pat_\w{20,255}"
     r"|glpat-[\w-]{20,255}|xox[abeoprs]-[\w-]{10,255}|sk-[\w-]{20,255}|AKIA[0-9A-Z]{16}|ASIA[0-9A-Z]{16}"
@@ -56,8 +57,9 @@ class Redact(Stage):
 
     `how` says what stands in their place: ``mask`` the text of `mask`; ``hash`` a short keyed hash, the same for the same
     secret, so that events can still be told apart; ``drop`` nothing. The value of a field that is named as a secret
-    (``password``, ``api_key``, ``authorization`` …) is one as a whole with ``fields: true``. The line as it was read is
-    forgotten, so that no dead letter behind this has it; one of an operator before it may.
+    (``password``, ``api_key``, ``authorization`` …) is one as a whole with ``fields: true``, and so is all in it where it
+    is a list or an object. Of names that become the same the later ones are numbered (``[redacted]_2``). The line as it was
+    read is forgotten, so that no dead letter behind this has it; one of an operator before it may.
 
     >>> import rx_collector as rx
     >>> from rx_collector import operators as op
@@ -114,22 +116,27 @@ class _Redaction:
     def __call__(self, data: Any) -> Any:
         return self._value(data, 0)
 
-    def _value(self, value: Any, depth: int) -> Any:
+    def _value(self, value: Any, depth: int, secret: bool = False) -> Any:
+        """Give a value without secrets; with `secret` all texts and numbers in it are some."""
+        if secret and isinstance(value, str | int | float) and value.__class__ is not bool:
+            return self._replace(str(value))
         if value.__class__ is str:
             return self._text(value)
         if depth > _DEEPEST:
             raise ValueError("the payload is nested too deeply to be looked through")
         if isinstance(value, dict):
-            made = {}
+            made: dict[str, Any] = {}
+            numbers: dict[str, int] = {}
             for name, item in value.items():
-                secret = self._fields and item.__class__ is not bool and _SECRET_FIELD.match(name)
-                if secret and isinstance(item, str | int | float):
-                    made[self._text(name)] = self._replace(str(item))
-                else:
-                    made[self._text(name)] = self._value(item, depth + 1)
+                new = shown = self._text(name)
+                while new in made:  # what stands in the place of two names may be the same
+                    numbers[shown] = numbers.get(shown, 1) + 1
+                    new = f"{shown}_{numbers[shown]}"
+                within = secret or (self._fields and _SECRET_FIELD.match(name) is not None)
+                made[new] = self._value(item, depth + 1, within)
             return made
         if isinstance(value, list | tuple):
-            return [self._value(item, depth + 1) for item in value]
+            return [self._value(item, depth + 1, secret) for item in value]
         return value
 
     def _text(self, text: str) -> str:

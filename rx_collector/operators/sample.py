@@ -7,8 +7,8 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rx_collector.config.options import COUNT, RATE, ListOf, Scope, described, option
-from rx_collector.event import encode_json
-from rx_collector.expressions.option import EXPRESSION, Evaluation, fields_read
+from rx_collector.expressions.keys import canonical
+from rx_collector.expressions.option import KEY, Evaluation, fields_read
 from rx_collector.operators._state import Bounded, emit_verdict
 from rx_collector.stream.operator import Stage, operator
 
@@ -38,7 +38,7 @@ class Sample(Stage):
     rate: float | None = option(RATE, "Which part of the events passes.", None)
     every: int | None = option(COUNT, "Of how many events one passes.", None)
     key: Sequence[Evaluation] | None = option(
-        ListOf(EXPRESSION, single=True), "What is sampled as a whole (rate) or counted by itself (every).", None
+        ListOf(KEY, single=True), "What is sampled as a whole (rate) or counted by itself (every).", None
     )
     size: int = option(COUNT, "How many keys are counted.", 10_000)
 
@@ -57,7 +57,8 @@ class Sample(Stage):
         if self.rate is not None:
             source, line = "origin" if code.envelope == "lines" else "event.origin", code.meta("line")
             name = f"({source}.runner, {source}.incarnation, {line})"
-            key = code.key(self.key) if self.key else name
+            values = [code.value(evaluation) for evaluation in self.key or ()]
+            key = (values[0] if len(values) == 1 else f"({', '.join(values)})") if values else name
             part = code.bind(_part_of, "part_of")
             code.write(f"if {part}({key}) >= {self.rate!r}:")
             code.indent()
@@ -70,7 +71,7 @@ class Sample(Stage):
 
 def _part_of(key: Any) -> float:
     """Give a number from 0 to 1 that looks random and is the same for the same key, in each run and on each machine."""
-    digest = hashlib.blake2b(key if isinstance(key, bytes) else encode_json(key), digest_size=8).digest()
+    digest = hashlib.blake2b(canonical(key), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 
 

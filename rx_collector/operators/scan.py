@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rx_collector.config.options import BOOLEAN, COUNT, TEXT, ListOf, MappingOf, Scope, described, option
 from rx_collector.expressions import Expression
-from rx_collector.expressions.option import EXPRESSION, LITERAL_EXPRESSION, Evaluation
+from rx_collector.expressions.option import KEY, LITERAL_EXPRESSION, Evaluation
 from rx_collector.operators._state import Bounded
 from rx_collector.stream.operator import Stage, operator
 
@@ -42,7 +42,7 @@ class Scan(Stage):
         MappingOf(LITERAL_EXPRESSION, least=1), "The fields and their next values.", example="{n: 'default(n, 0) + 1'}"
     )
     by: Sequence[Evaluation] | None = option(
-        ListOf(EXPRESSION, single=True), "What goes on by itself; all events go on together unless said.", None
+        ListOf(KEY, single=True), "What goes on by itself; all events go on together unless said.", None
     )
     size: int = option(COUNT, "How many keys are remembered.", 10_000)
 
@@ -97,7 +97,7 @@ class Diff(Stage):
 
     fields: Sequence[str] = option(ListOf(TEXT, single=True, least=1), "The counters.", example="[rx_bytes]")
     by: Sequence[Evaluation] | None = option(
-        ListOf(EXPRESSION, single=True), "What has counters of its own; all events have the same unless said.", None
+        ListOf(KEY, single=True), "What has counters of its own; all events have the same unless said.", None
     )
     rate: bool = option(BOOLEAN, "Whether the change a second is set, too.", False)
     size: int = option(COUNT, "How many keys are remembered.", 10_000)

@@ -87,10 +87,19 @@ class _Sorter(Holding):
                     out += self._up_to(waiting[0][0], most=1)
             self._account(len(batch), out, dropped=dropped, late=late, early=early)
             if waiting and not self._disposed:
-                now = self._timer.now()
-                self._arrived.append((now + self._lateness, self._latest))
-                self._timer.at(self._arrived[0][0])
+                self._note_arrival()
             self._send(out)
+
+    def _note_arrival(self) -> None:
+        """Note up to when everything is sent, and when. Of moments that are the same the first one is enough, and one up to
+        which all has been sent says nothing any more: so there are no more of them than events that wait.
+        """
+        arrived = self._arrived
+        while arrived and arrived[0][1] < self._sent_to:
+            arrived.popleft()
+        if not arrived or arrived[-1][1] < self._latest:
+            arrived.append((self._timer.now() + self._lateness, self._latest))
+        self._timer.at(arrived[0][0])
 
     def _up_to(self, moment: int, most: int = 1 << 62) -> list[Event]:
         """Take out what is no later than this."""

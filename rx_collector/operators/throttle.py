@@ -6,8 +6,8 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING
 
 from rx_collector.config.options import COUNT, DURATION, ListOf, Scope, described, option
-from rx_collector.expressions.option import EXPRESSION, Evaluation, fields_read
-from rx_collector.operators._state import Bounded, emit_verdict
+from rx_collector.expressions.option import KEY, Evaluation, fields_read
+from rx_collector.operators._state import SET_BACK, Bounded, emit_verdict
 from rx_collector.stream.operator import Stage, operator
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Throttle(Stage):
     count: int = option(COUNT, "How many events.", example="100")
     time: float = option(DURATION, "In which time.", 1.0)
     key: Sequence[Evaluation] | None = option(
-        ListOf(EXPRESSION, single=True), "What has a limit of its own; all events share one unless said.", None
+        ListOf(KEY, single=True), "What has a limit of its own; all events share one unless said.", None
     )
     size: int = option(COUNT, "How many keys are remembered.", 10_000)
 
@@ -66,7 +66,9 @@ class _Buckets:
     def take(self, key: Hashable, now: int) -> bool | None:
         """True: it may pass; False: it may not; None: it may, and a key was forgotten for it."""
         tokens, then = self._buckets.get(key)
-        if then:
+        if then > now + SET_BACK:
+            then = now
+        elif then:
             tokens = min(self._count, tokens + max(0, now - then) * self._per_nanosecond)
         passes = tokens >= 1
         if self._buckets.put(key, (tokens - passes, max(now, then))):

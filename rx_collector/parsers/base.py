@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 from rx_collector.config.options import TEXT, Choice, ListOf, Spec, described, option
@@ -18,8 +18,10 @@ __all__ = [
     "OfIncarnation",
     "TextParser",
     "convert_types",
+    "each_once",
     "format",
     "null_texts",
+    "wrong_number",
 ]
 
 #: Turns one text into fields. None means that the text is no record (a header line). Where the format says `several`, it
@@ -108,6 +110,28 @@ def convert_types(fields: dict[str, Any], types: dict[str, str], nulls: Collecti
 
 def _valueless(field: str) -> Any:
     raise ParseError(f"field {field!r} has no value")
+
+
+def wrong_number(wanted: int, found: int) -> ParseError:
+    """Give the error of a line that has not as many columns as there are names."""
+    return ParseError(f"{wanted} {'columns are' if wanted != 1 else 'column is'} wanted, the line has {found}")
+
+
+def each_once(names: Sequence[str]) -> list[str]:
+    """Number the names that stand there again, so that each is the name of one field.
+
+    >>> each_once(["a", "b", "a"])
+    ['a', 'b', 'a_2']
+    """
+    numbers: dict[str, int] = {}
+    once: dict[str, None] = {}
+    for name in names:
+        new = name
+        while new in once:
+            numbers[name] = numbers.get(name, 1) + 1
+            new = f"{name}_{numbers[name]}"
+        once[new] = None
+    return [*once]
 
 
 S = TypeVar("S")

@@ -15,7 +15,6 @@ from itertools import accumulate
 from typing import Any
 
 from rx_collector.config.options import BOOLEAN, COUNT, TEXT, Either, ListOf, MappingOf, Scope, described, option
-from rx_collector.errors import ParseError
 from rx_collector.event import Origin
 from rx_collector.parsers.base import (
     TYPES,
@@ -23,8 +22,10 @@ from rx_collector.parsers.base import (
     OfIncarnation,
     TextParser,
     convert_types,
+    each_once,
     format,
     null_texts,
+    wrong_number,
 )
 
 __all__ = ["Columns"]
@@ -115,7 +116,7 @@ class Columns(Format):
                     if text.strip():
                         header.lines.append(text)
                         if len(header.lines) == wanted:
-                            header.names = given or _each_once(split(text))
+                            header.names = given or each_once(split(text))
                     return None
                 if text in header.lines:
                     return None
@@ -131,26 +132,9 @@ class Columns(Format):
             if rest and len(row) == count - 1:
                 fields[names[-1]] = None
             elif len(row) != count:
-                raise ParseError(f"{count} columns are wanted, the line has {len(row)}")
+                raise wrong_number(count, len(row))
             elif rest:
                 fields[names[-1]] = row[-1].rstrip()
             return convert_types(fields, types, nulls)
 
         return parse
-
-
-def _each_once(names: Sequence[str]) -> list[str]:
-    """Number the names that stand there again.
-
-    >>> _each_once(["a", "b", "a"])
-    ['a', 'b', 'a_2']
-    """
-    numbers: dict[str, int] = {}
-    once: dict[str, None] = {}
-    for name in names:
-        new = name
-        while new in once:
-            numbers[name] = numbers.get(name, 1) + 1
-            new = f"{name}_{numbers[name]}"
-        once[new] = None
-    return [*once]

@@ -29,6 +29,7 @@ COUNTS: Final = {
     "dropped": "events that were dropped",
     "merged": "events that became part of another",
     "made": "events that were made of others",
+    "evicted": "keys, groups and windows that gave way to others, as their operator's size was reached",
     "delivered": "events that reached the sinks; each once, however many sinks there are",
     "dead_letters": "records that reached the dead letter",
     "lines": "lines that were read",

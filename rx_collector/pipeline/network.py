@@ -50,6 +50,7 @@ class Network:
         self.feeds: dict[str, Feed] = {}  # of the runners that a sink writes to
         self.readers: dict[str, RunnerConnection] = {}  # of the runners that were started
         self.unwanted: set[str] = set()  # runners that were stopped because nobody took what they print
+        self.restarting: frozenset[str] = frozenset()  # runners that a reload stops, and starts again
         self._news = news
         self._timers: dict[str, Timers] = {}
 

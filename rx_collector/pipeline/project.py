@@ -299,7 +299,11 @@ def examine(
             ]
     if mistakes:
         return Examined(tuple(_in_order(mistakes, found.names, variables)), (), found.files, found.profiles)
-    warnings = [*found.warnings, *_unused(document, spec, found.own_runners), *_idle_workers(document, spec)]
+    warnings = [
+        *(*found.warnings, *scope.warnings),
+        *_unused(document, spec, found.own_runners),
+        *_idle_workers(document, spec),
+    ]
     warnings = [replace(warning, warning=True) for warning in _in_order(warnings, found.names, variables)]
     runners = {
         name: runner if runner.cwd is not None else replace(runner, cwd=document.directory(("runners", name)))

@@ -32,7 +32,8 @@ _AT_ONCE: Final = 2.0  # seconds that a disk which hangs is waited for at the en
 class RecordingCollector(Collector):
     """Runs a project once, as `Collector` does, and writes a recording to a file that is not there yet.
 
-    What a child gives is in the recording before any pipeline sees it. A recording that cannot be written goes on no
+    After a reload it goes on with what runs then; a replay plays all of it through one description. What a child gives is
+    in the recording before any pipeline sees it. A recording that cannot be written goes on no
     further, is told and counted in the report's errors, and takes nothing from the sinks.
     """
 
@@ -64,10 +65,16 @@ class RecordingCollector(Collector):
         self, name: str, spec: RunnerSpec, observer: BatchObserver, context: Context, lifecycle: BatchObserver | None
     ) -> RunnerConnection:
         assert self._recorder is not None
-        tap = _Tap(self._recorder, name, context.ledger.runner(name), self.project.redact)
+        tap = _Tap(self._recorder, name, context.ledger.runner(name), self.project.redact, self._goes_on)
         before = self.ledger.runner(name).starts
+        if name in self._recorder.ended:
+            logger.warning("runner {} had ended and begins again: a replay plays it to its first end", name)
         source = RunnerSource(name, spec, feed=self._feeds.get(name), lifecycle=lifecycle, before=before, tap=tap)
         return source.connect(observer, context)
+
+    def _goes_on(self, name: str) -> bool:
+        """Whether a runner ends only to be started again, as a reload says."""
+        return name in self._network.restarting
 
     def _sources_ended(self) -> list[str]:
         assert self._recorder is not None
@@ -104,6 +111,7 @@ class _Recorder:
         self._failure: str | None = None
         self._left_out = 0  # lines that are not in it
         self._closed = False
+        self.ended: set[str] = set()  # runners of which that is in the recording
         try:
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         except OSError as error:
@@ -178,9 +186,17 @@ class _Recorder:
 class _Tap:
     """Makes the records of one runner."""
 
-    def __init__(self, recorder: _Recorder, name: str, counts: RunnerLedger, redact: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        recorder: _Recorder,
+        name: str,
+        counts: RunnerLedger,
+        redact: Callable[[str], str],
+        goes_on: Callable[[str], bool],
+    ) -> None:
         self._recorder = recorder
         self._redact = redact
+        self._goes_on = goes_on
         self._name = name
         self._counts = counts
         self._wall = time.time_ns()
@@ -208,6 +224,8 @@ class _Tap:
         )
 
     def end(self, error: Exception | None) -> None:
+        if self._goes_on(self._name):
+            return  # who reads it does not see this end; what was counted came with that of the child
         failure = None
         if isinstance(error, ProcessError):
             said = list(map(self._redact, error.stderr))
@@ -215,6 +233,7 @@ class _Tap:
         elif error is not None:
             failure = form.Failure(self._redact(str(error)) or type(error).__name__)
         totals = self._totals()
+        self._recorder.ended.add(self._name)
         self._wall = self._recorder.write(lambda tick, wall: form.RunnerEnd(tick, wall, self._name, totals, failure))
 
     def _totals(self) -> form.Totals:

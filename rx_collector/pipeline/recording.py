@@ -226,6 +226,17 @@ class Recording:
         except (msgspec.MsgspecError, ValueError) as error:
             raise ConfigError(f"{self.path}: not the header of a recording: {error}") from None
 
+    def runners(self) -> list[str]:
+        """Give the names of all runners in it, those first that the run began with. Reads the whole file, and blocks.
+
+        Raises OutputError as `records` does.
+        """
+        names = dict.fromkeys(self.header.runners)
+        for record in self.records():
+            if not isinstance(record, Clocks | Closed):
+                names[record.runner] = None
+        return [*names]
+
     def records(self) -> Iterator[Record]:
         """Give the records in order. Afterwards `cut_off` tells whether some are missing at the end.
 

@@ -151,6 +151,7 @@ class Reload:
                     raise _Ending
                 self._adopt()
         except BaseException as error:
+            network.restarting = frozenset()
             self._undo()
             network.hubs, (network.sorts, network.feeds) = self._before, state
             if isinstance(error, _Ending):
@@ -158,6 +159,7 @@ class Reload:
             raise
         self._switch_all()
         self._start_runners()
+        network.restarting = frozenset()
         self._close_removed()
         return f"reloaded: {difference}"
 
@@ -222,6 +224,7 @@ class Reload:
 
     def _stop_runners(self) -> None:
         """Stop the runners that change, and wait until their last lines are where they belong."""
+        self._network.restarting = frozenset(self._stop & self._start)
         readers = [self._network.readers[name] for name in self._stop if name in self._network.readers]
         for name in sorted(self._stop - self._start & set(self._project.runners)):
             logger.warning("runner {} is read by no pipeline any more and is stopped", name)

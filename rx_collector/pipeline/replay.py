@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -87,6 +88,10 @@ class ReplayCollector(Collector):
         finally:
             self._playback.release()
 
+    def reload(self, load: Callable[[], Project | None]) -> None:
+        """Refused, with a line in the log: a replay plays to its end through what it began with."""
+        logger.error("reload refused, what ran runs on: a replay is begun anew with another description")
+
     def _with_operators(self, stream: EventStream, spec: PipelineSpec) -> EventStream:
         stream = with_operators(stream, spec.operators)
         # A boundary in a Python operator of the user's would bring a second thread into what goes by one clock.
@@ -114,6 +119,9 @@ class ReplayCollector(Collector):
 def _compare(project: Project, recording: Recording) -> list[str]:
     """Say which runners only one of the two has, a line each. Raises ConfigError when they have none in common."""
     recorded, described = recording.header.runners, list(project.runners)
+    if not set(described) <= set(recorded):  # a reload may have added some
+        with suppress(OutputError):  # it will be played as far as it can be read
+            recorded = recording.runners()
     if not set(recorded) & set(described):
         has, wants = " and ".join(recorded) or "no runner", " and ".join(described)
         raise ConfigError(f"{recording.path}: it has nothing of {wants}; what was recorded is {has}")
@@ -161,6 +169,7 @@ class _Playback:
         self._started = 0.0  # when it was, on the monotonic clock
         self._stopping = False
         self.over = False
+        self._too_late: dict[str, int] = {}  # records of runners that had ended already
         #: What was wrong with the recording itself, in words.
         self.failure: str | None = None
         self.thread = threading.Thread(target=self._run, name="rx-replay", daemon=True)
@@ -201,6 +210,10 @@ class _Playback:
         except Exception as error:  # a bug; the streams must end all the same
             self.failure = f"the replay failed: {type(error).__name__}: {error}"
             logger.opt(exception=error).error("the replay failed")
+        for name, count in self._too_late.items():
+            message = f"runner {name} had ended before a reload started it again: {count:,} records were not played"
+            self.failure = self.failure or message
+            logger.error("{}", message)
         for player in self._players.values():
             player.end(None)
         self._finish_timers()
@@ -251,7 +264,11 @@ class _Playback:
         if isinstance(record, Clocks | Closed):
             return
         player = self._players.get(record.runner)
-        if player is not None:
+        if player is None:
+            return
+        if player.ended:
+            self._too_late[record.runner] = self._too_late.get(record.runner, 0) + 1
+        else:
             player.play(record)
 
     def _finish_timers(self) -> None:
@@ -285,7 +302,7 @@ class _Player:
             name, observer, context, in_stream=spec.lifecycle, apart=lifecycle, now=lambda: self._wall
         )
         self.asked = False
-        self._ended = False
+        self.ended = False
 
     @property
     def running(self) -> bool:
@@ -339,8 +356,8 @@ class _Player:
 
     def end(self, error: Exception | None) -> None:
         """The runner is over, if it was not before."""
-        if not self._ended:
-            self._ended = True
+        if not self.ended:
+            self.ended = True
             self._outlet.end(error)
 
     def _count(self, record: Lifecycle) -> None:

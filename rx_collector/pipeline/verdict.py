@@ -178,6 +178,8 @@ def _of_pipeline(what: str, pipeline: PipelineReport) -> int:
         return sum(pipeline.dropped.values())
     if what == "delivered":
         return max((sink.delivered for sink in pipeline.sinks.values()), default=0)
+    if what == "evicted":
+        return sum(node.notes.get("evicted", 0) for node in pipeline.nodes)
     if what == "dead_letters":
         return pipeline.dead_letter.delivered if pipeline.dead_letter is not None else 0
     return int(getattr(pipeline, what)) if what in ("filtered", "merged", "made") else 0

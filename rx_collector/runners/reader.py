@@ -15,7 +15,7 @@ from rx_collector.runners.incarnation import Incarnation
 from rx_collector.runners.loss import LossFinder
 from rx_collector.runners.outlet import Outlet, Tap
 from rx_collector.runners.restart import GaveUp, RestartPolicy
-from rx_collector.runners.schedule import Schedule
+from rx_collector.runners.schedule import Reminder, Schedule
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.runners.supervisor import supervisor
 from rx_collector.stream.flow import BatchObserver, Connection, Context
@@ -55,6 +55,7 @@ class Reader(Connection):
         self.over = False  # its thread has come to its end
         self._before = before
         self._starts = 0
+        self._overruns = Reminder()
         self._last_end: float | None = None
         self.thread = threading.Thread(target=self._run, name=f"rx-{name}-stdout", daemon=True)
 
@@ -185,7 +186,11 @@ class Reader(Connection):
         wait = max(0.0, schedule.after(now) - now)
         if schedule.skipped > skipped:
             count = schedule.skipped - skipped
-            logger.warning("{}: a run took longer than the interval; {} left out", self._name, count)
+            if said := self._overruns.happened(now, count):
+                interval = format_duration(schedule.interval)
+                logger.warning(
+                    "{}: a run took longer than the interval of {}; {:,} left out", self._name, interval, said
+                )
             self._outlet.lifecycle("skipped", self._incarnation, None, count=count)
         return wait
 

@@ -1,4 +1,6 @@
-"""The schedule of a periodic command: when the next run is due. It knows no clock and no child."""
+"""The schedule of a periodic command: when the next run is due, and when it is said that one was left out. It knows no
+clock and no child.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ import socket
 
 from rx_collector.runners.spec import EverySpec
 
-__all__ = ["Schedule"]
+__all__ = ["Reminder", "Schedule"]
 
 
 class Schedule:
@@ -34,6 +36,11 @@ class Schedule:
         return self._start + (self._done + 1) * self._spec.interval
 
     @property
+    def interval(self) -> float:
+        """The time from start to start, in seconds."""
+        return self._spec.interval
+
+    @property
     def replaces(self) -> bool:
         """Whether a run is stopped when the next is due."""
         return self._spec.overlap == "replace"
@@ -50,3 +57,36 @@ class Schedule:
             self._done = number
             at = self._start + number * self._spec.interval
         return at + self._random.uniform(0.0, self._spec.jitter) if self._spec.jitter else at
+
+
+class Reminder:
+    """Says of what happens again and again how often it did: at once, then after a minute, and each time after twice as
+    long as before, up to an hour. After an hour without it, it is news again.
+
+    >>> reminder = Reminder()
+    >>> [now for now in range(1000) if reminder.happened(now)]
+    [0, 60, 180, 420, 900]
+    >>> reminder.happened(903, 2), reminder.happened(1860)
+    (0, 102)
+    """
+
+    FIRST, MOST = 60.0, 3600.0  # seconds
+
+    def __init__(self) -> None:
+        self._count = 0  # not yet said
+        self._wait = self.FIRST
+        self._next = self._last = -math.inf
+
+    def happened(self, now: float, count: int = 1) -> int:
+        """Take note that it happened so often. Gives how often it did since it was said last, 0 where that can wait."""
+        if now - self._last >= self.MOST:
+            self._wait = self.FIRST
+            self._next = now
+        self._last = now
+        self._count += count
+        if now < self._next:
+            return 0
+        self._next = now + self._wait
+        self._wait = min(self._wait * 2, self.MOST)
+        count, self._count = self._count, 0
+        return count

@@ -50,6 +50,55 @@ PROGRAMS: dict[str, tuple[list[str], str, dict[str, object]]] = {
         "{format: columns, header: 1, rest: true, types: {PID: int}}",
         {"PID": 1, "COMMAND": "init splash"},
     ),
+    "columns with names of two words": (
+        printing(
+            "Filesystem              1K-blocks     Used Available Use% Mounted on",
+            "devtmpfs                 12334460        0  12334460   0% /dev",
+            "/dev/vda                264212084 33925812  72465100  32% /",
+        ),
+        '{format: columns, header: 1, columns: [Filesystem, "1K-blocks", Used, Available, Use%, Mounted_on], '
+        'rest: true, types: {"1K-blocks": int, Used: int, Available: int}}',
+        {"Filesystem": "devtmpfs", "1K-blocks": 12334460, "Used": 0, "Available": 12334460},
+    ),
+    "short names of two words": (
+        printing(
+            "Filesystem      Size  Used Avail Use% Mounted on",
+            "devtmpfs         12G     0   12G   0% /dev",
+            "/dev/vda        252G   33G   70G  32% /",
+        ),
+        "{format: columns, header: 1, columns: [Filesystem, Size, Used, Avail, Use%, Mounted_on], rest: true}",
+        {"Filesystem": "devtmpfs", "Size": "12G"},
+    ),
+    "sockets": (
+        ["cat", str(CAPTURES / "ss.txt")],
+        'columns: [State, Recv-Q, Send-Q, "Local_Address:Port", "Peer_Address:Port", Process], rest: true, '
+        "types: {Recv-Q: int, Send-Q: int}}",
+        {"State": "LISTEN", "Recv-Q": 0, "Send-Q": 128, "Local_Address:Port": "127.0.0.1:8123"},
+    ),
+    "sockets of nobody": (
+        printing(
+            "State  Recv-Q Send-Q Local Address:Port Peer Address:PortProcess",
+            "LISTEN 0      128          0.0.0.0:2024      0.0.0.0:*",
+        ),
+        'columns: [State, Recv-Q, Send-Q, "Local_Address:Port", "Peer_Address:PortProcess"], rest: true',
+        {"State": "LISTEN"},
+    ),
+    "a listing": (
+        printing(
+            "total 8",
+            "drwxr-xr-x 11 root root 4096 Nov 25 17:49 some files",
+            "lrwxrwxrwx  1 root root    7 Mar  1  2024 bin -> usr/bin",
+        ),
+        "{format: columns, header: 1, columns: [mode, links, owner, group, size, month, day, time, name], rest: true, "
+        "types: {links: int, size: int, day: int}}",
+        {"mode": "drwxr-xr-x", "links": 11, "owner": "root", "group": "root"},
+    ),
+    "a listing with dates": (
+        printing("-rw-r--r-- 1 root root 4096 2026-11-25 17:49 some files"),
+        "{format: columns, columns: [mode, links, owner, group, size, date, time, name], rest: true, "
+        "types: {links: int, size: int}}",
+        {"mode": "-rw-r--r--", "links": 1},
+    ),
     "columns without names": (["cat", "/proc/loadavg"], "columns: [column_1", {}),
     "syslog": (
         printing("Jan  1 10:00:00 host sshd[42]: Accepted publickey"),
@@ -109,6 +158,8 @@ def test_a_program(name: str, tmp_path: Path) -> None:
     [
         (["vmstat", "1"], "{format: columns, header: 2,"),
         (["ps", "-eo", "pid,rss,args"], "header: 1, rest: true, types: {PID: int"),
+        (["df"], "Available, Use%, Mounted_on], rest: true, types: {"),
+        (["ls", "-l", "/"], "columns: [mode, links, owner, group, size, "),
     ],
 )
 def test_a_tool_gives_its_name_to_the_file(argv: list[str], written: str, tmp_path: Path) -> None:
@@ -189,7 +240,17 @@ def test_captures_of_json_are_json(capture: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["hello there\nthis is a line\nand 3 more", "1\n2", "1,2,3\n4,5,6", "total 40\na 1 2", "a b c\nd e f", "x"]
+    "text",
+    [
+        "hello there\nthis is a line\nand 3 more",
+        "1\n2",
+        "1,2,3\n4,5,6",
+        "total 40\na 1 2",
+        "Attaching some probes please\n5 6",
+        "one two three\n1 2\na b",
+        "a b c\nd e f",
+        "x",
+    ],
 )
 def test_what_only_looks_like_a_format_is_text(text: str) -> None:
     assert [guess.options for guess in guesses(text.split("\n"))] == [{}]

@@ -224,3 +224,24 @@ def test_a_terminal_that_goes_away(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     assert [int(line["message"]) for line in lines] == list(range(3, len(lines) + 3))
     assert report["runners"]["numbers"]["lines"] == len(lines) + 2
+
+
+def test_a_hang_up_while_the_files_are_loaded_is_a_reload(tmp_path: Path) -> None:
+    """It ends nothing: what a service manager is told to do at once after the start is done when there is a run."""
+    (tmp_path / "x.yaml").write_text(GOOD)
+    script = (
+        "import os, signal, sys\n"
+        "from rx_collector.cli import main, run\n"
+        "run = sys.modules['rx_collector.cli.run']\n"
+        "load_all = run.load_all\n"
+        "def load(*arguments):\n"
+        "    run.load_all = load_all\n"
+        "    os.kill(os.getpid(), signal.SIGHUP)\n"
+        "    return load_all(*arguments)\n"
+        "run.load_all = load\n"
+        "main(['run', 'x.yaml'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert "reloaded: nothing has changed" in done.stderr
+    assert (tmp_path / "out.ndjson").read_text().count("\n") == 3

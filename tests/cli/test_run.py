@@ -323,6 +323,38 @@ def test_the_sheet_says_all_that_happened(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
+def test_the_sheet_says_what_operators_let_go_of(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(
+        """
+runners:
+  numbers: {command: [seq, "6"]}
+  slowly: {command: [sh, -c, "echo a; sleep 0.3; echo b"]}
+pipelines:
+  p:
+    from: numbers
+    operators:
+      - dedupe: {key: message, size: 2}
+      - group_by: {key: message, size: 5, operators: [limit: 1]}
+      - log: {show: message, count: 4, time: 1h}
+    sinks: [{null: , backpressure: block}]
+  idle:
+    from: slowly
+    operators: [group_by: {key: message, idle: 50ms, operators: [limit: 1]}]
+    sinks: [{null: , backpressure: block}]
+"""
+    )
+    stderr = command("run", "x.yaml", cwd=tmp_path).stderr
+    table = [" ".join(line.split()) for line in stderr.splitlines()]
+    for row in (
+        "4 evicted by dedupe, as its size was reached",
+        "1 evicted by group_by, as its size was reached",
+        "2 were not logged by log, as its count was reached",
+    ):
+        assert row in table, stderr
+    assert any(row.endswith("ended by group_by, as they were idle") for row in table), stderr
+
+
 def test_a_long_failure_is_one_line_of_the_sheet(tmp_path: Path) -> None:
     program = "no-such-program-" * 12
     (tmp_path / "x.yaml").write_text(GOOD.replace('[seq, "5"]', f"[{program}]"))

@@ -79,13 +79,13 @@ NOT_REFUSED = {
     "what a file can do without when another one includes it": """
         include_without_runners top_no_pipelines top_no_runners
         """,
-    "what is a warning": "warning_unused",
+    "what is a warning": "warning_unused warning_text_as_key",
     "variables, whose values are not known where the file is written": """
         variable_malformed variable_not_closed variable_not_set variable_not_set_with_a_message
         variable_secret_in_a_mistake variable_that_is_no_size
         """,
     "YAML itself, of which a schema sees only what was read": """
-        yaml_alias_within_itself yaml_alias_without_anchor yaml_half_a_character
+        yaml_alias_within_itself yaml_comma_in_a_call yaml_alias_without_anchor yaml_half_a_character
         yaml_duplicate_key yaml_duplicate_key_at_the_top yaml_duplicate_runner
         yaml_invalid_utf8 yaml_list_as_key yaml_long_integer yaml_two_documents
         yaml_unknown_tag

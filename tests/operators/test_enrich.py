@@ -46,6 +46,12 @@ def test_every_form_of_a_table(tmp_path: Path, name: str, text: str) -> None:
     assert run(op.parse("json"), operator, lines=lines).data == result.data
 
 
+def test_a_number_is_found_however_it_is_written(tmp_path: Path) -> None:
+    for name, text in (("t.csv", USERS), ("t.json", json.dumps([{"uid": 1000.0, "name": "alice"}]))):
+        result = run(op.enrich(table(tmp_path, name, text), "uid"), events=[{"uid": 1000.0}, {"uid": 1000}])
+        assert [one["name"] for one in result.data] == ["alice", "alice"]
+
+
 def test_another_key_and_all_columns_replace_what_was_there(tmp_path: Path) -> None:
     operator = op.enrich(table(tmp_path, "t.csv", USERS), "who", key="name")
     assert run(operator, events=[{"who": "alice", "uid": 3}]).data == [

@@ -145,3 +145,12 @@ def test_the_error_of_a_process_reaches_who_merged_it_in_python() -> None:
     stream = rx.runner("seq", "1").pipe(op.merge(rx.runner("sh", "-c", "exit 3")))
     with pytest.raises(ProcessError, match="code 3"):
         stream.run()
+
+
+@pytest.mark.parametrize("make", [lambda: op.merge(5), lambda: op.join(5, "pid")], ids=["merge", "join"])
+def test_in_python_an_observable_is_asked_for(make: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make()
+    assert str(caught.value).partition(": ")[2] == (
+        "an Observable such as rx.runner('vmstat', '1') is wanted here, or the name of a pipeline, not a number"
+    )

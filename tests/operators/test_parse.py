@@ -21,6 +21,8 @@ CASES: list[tuple[str, dict[str, Any], str, Any]] = [
     ("logfmt", {}, 'level=info msg="it \\"is\\" up" debug', {"level": "info", "msg": 'it "is" up', "debug": True}),
     ("logfmt", {"types": {"pid": "int"}}, "pid=7 empty=", {"pid": 7, "empty": ""}),
     ("csv", {"columns": ["a", "b"]}, 'x,"y, ""z"""', {"a": "x", "b": 'y, "z"'}),
+    ("csv", {"columns": ["a", "b"], "separator": "\t"}, '"x\ty"\t"z"', {"a": "x\ty", "b": "z"}),
+    ("tsv", {"columns": ["a", "b"], "separator": ";"}, '"x";y"', {"a": '"x"', "b": 'y"'}),
     ("csv", {"columns": ["a", "b"], "separator": ";", "types": {"a": "float"}}, "1.5;", {"a": 1.5, "b": ""}),
     ("tsv", {"columns": ["a", "b"]}, '"x\ty', {"a": '"x', "b": "y"}),
     ("regex", {"pattern": r"(?P<a>\d+) (?P<b>x)?"}, "7 ", {"a": "7", "b": None}),
@@ -81,6 +83,19 @@ def test_on_error(filtered: bool) -> None:
     assert failed.data == first
     assert isinstance(failed.error, rx.ParseError)
     assert "not JSON: invalid character (byte 0) (line 2 of exec)" in str(failed.error)
+
+
+def test_csv_header_of_a_spreadsheet() -> None:
+    """A byte order mark stands before the first name, names stand there twice, and fields are long."""
+    long = "x" * 200_000
+    lines = ["\ufeffpid,comm,pid", f'1,"{long}",2', "\ufeff3,b,4"]
+    result = run(op.parse("csv", header=True), lines=lines)
+    assert [event.data for event in result.events] == [
+        {"pid": "1", "comm": long, "pid_2": "2"},
+        {"pid": "\ufeff3", "comm": "b", "pid_2": "4"},
+    ]
+    result = run(op.parse("csv", columns=["a"]), lines=["1,2"])
+    assert [record["error"] for record in result.rejected] == ["1 column is wanted, the line has 2"]
 
 
 def test_csv_header_names_the_columns_of_each_incarnation() -> None:

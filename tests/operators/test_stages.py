@@ -101,6 +101,21 @@ def test_throttle_of_a_clock_that_goes_back_gives_no_tokens() -> None:
     assert [one.line for one in result.events] == [1, 4]
 
 
+@pytest.mark.parametrize(
+    ("operator", "lines"),
+    [(op.throttle(1, "1s"), [1, 4, 6]), (op.dedupe("k", "2s"), [1, 3, 6])],
+    ids=["throttle", "dedupe"],
+)
+def test_a_clock_that_is_set_back_by_an_hour_holds_nothing_up_for_it(operator: Any, lines: list[int]) -> None:
+    moments = [(second, {"k": "a"}) for second in (3600, 3600.5, 0, 1, 1.5, 2)]
+    assert [one.line for one in over_time(operator, given=moments).events] == lines
+
+
+def test_a_log_writes_again_when_the_clock_was_set_back(log: list[str]) -> None:
+    over_time(op.log("message", count=1), given=[(n, {"message": str(n)}) for n in (3600, 3600.5, 0, 0.5, 1)])
+    assert [line.split()[1] for line in log if line.startswith("INFO")] == ["3600", "0", "1"]
+
+
 def test_throttle_forgets_a_key_and_says_so() -> None:
     result = run(op.throttle(1, "1h", "k", size=1), events=[{"k": k} for k in "abab"])
     assert len(result.data) == 4
@@ -342,6 +357,8 @@ SECRETS = {
         "Proxy-Authorization:{}",
         '"authorization": "Bearer {}"',
         "GET / HTTP/1.1\\r\\nAuthorization: token {}\\r\\nHost: x",
+        "postgresql://app:{}@db.example:5432/x",
+        "cloned 'https://:{}@host/x.git'",
     ],
     "cookie": ["Cookie: session={}; other=1", "set-cookie: {}"],
     "key": ["api_key={}&x=1", "password: {}", "AWS_SECRET_KEY={}", '{"access-token": "{}"}', "--password={}"],
@@ -392,6 +409,7 @@ def test_redact_takes_out(name: str, text: str) -> None:
         ("email", "user@localhost"),
         ("token", "sk-short"),
         ("authorization", "the authorization was given"),
+        ("authorization", "http://host:8080/a@b and ssh://git@host:22/x"),
         ("key", "a keyboard, a monkey=x"),
     ],
 )
@@ -419,6 +437,25 @@ def test_redact_looks_everywhere() -> None:
         "tokens": True,
         "none": None,
     }
+
+
+def test_redact_takes_all_that_is_in_a_secret() -> None:
+    record = {
+        "set-cookie": ["a=1", {"b": 2, "c": [True, None, 3.5]}],
+        "authorization": {"scheme": "x", "password": "y"},
+    }
+    (data,) = run(op.redact(), events=[record]).data
+    assert data == {
+        "set-cookie": ["[redacted]", {"b": "[redacted]", "c": [True, None, "[redacted]"]}],
+        "authorization": {"scheme": "[redacted]", "password": "[redacted]"},
+    }
+    assert run(op.redact(fields=False), events=[record]).data == [record]
+
+
+def test_redact_loses_no_field_whose_name_was_a_secret() -> None:
+    record = {"a@b.example": 1, "c@d.example": 2, "[redacted]": 3, "e@f.example": {"x": 4}}
+    (data,) = run(op.redact("email"), events=[record]).data
+    assert data == {"[redacted]": 1, "[redacted]_2": 2, "[redacted]_3": 3, "[redacted]_4": {"x": 4}}
 
 
 def test_redact_by_hash_drop_and_patterns_of_ones_own() -> None:

@@ -137,6 +137,24 @@ def test_sort_sends_the_earliest_when_there_are_too_many() -> None:
     assert timed.node.notes == {"early": 1}
 
 
+@pytest.mark.parametrize("step", [1, 0, -1], ids=["later each time", "always the same", "earlier each time"])
+def test_what_sort_remembers_is_bounded_by_its_size(step: int) -> None:
+    """However long it waits: one moment for each event that waits, not one for each batch."""
+    timed = Timed(op.sort(3600, size=10))
+    for number in range(1000):
+        timed.head.on_batch([late(2000 + step * number, n=number)])
+        assert len(timed.head._arrived) <= 11
+    timed.head.on_completed()
+    assert len(timed.events) == 1000
+    timed.head.dispose()
+
+
+def test_sort_sends_what_came_after_the_latest_with_it() -> None:
+    timed = Timed(op.sort(5))
+    given = [(10, late(10, n=1)), (12, late(8, n=2)), (13, late(12, n=3)), (14, late(11, n=4))]
+    assert [(second, data["n"]) for second, data in timed.run(*given)] == [(15, 2), (15, 1), (18, 4), (18, 3)]
+
+
 @given(st.lists(st.integers(0, 50), max_size=40), st.integers(1, 20))
 def test_sort_puts_in_order_whatever_is_not_too_late(seconds: list[int], lateness: int) -> None:
     events = [late(second, n=n) for n, second in enumerate(seconds)]

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rx_collector import operators as op
@@ -90,6 +90,7 @@ def test_every_format_is_among_them() -> None:
 def test_nothing_but_parse_error(name: str, options: dict[str, Any]) -> None:
     several = FORMATS[name].several
 
+    @settings(deadline=None)  # the first one of jc imports its parser; what takes long is found below
     @given(st.lists(LINE, max_size=8))
     def check(lines: list[str]) -> None:
         parse = parser_of(name, options)

@@ -85,6 +85,10 @@ WRONG: list[tuple[str, list[str]]] = [
         "- parse: {format: csv, columns: [a], nulls: -}",
         ["1:45: {}.nulls: a list (each a text) is wanted here, not a text"],
     ),
+    (
+        "- parse: {format: csv, columns: [a], separator: '\"', types: {b: int}}",
+        ["1:49: {}.separator: '\"' cannot stand between fields", "1:61: {}.types: there is no column 'b'"],
+    ),
 ]
 RIGHT = [
     "- parse: {format: json, duplicate_keys: reject, skip_noise: true}",

@@ -13,6 +13,7 @@ import rx_collector as rx
 from rx_collector.ledger import Report
 from rx_collector.pipeline.collector import Collector
 from rx_collector.pipeline.project import Project
+from rx_collector.pipeline.record import RecordingCollector
 from tests.conftest import wait_until
 
 #: Prints 1, 2, 3 … until it is stopped, and then a last line.
@@ -27,9 +28,10 @@ COUNTS_SLOWLY = (
 class Running:
     """A collector that runs, and the directory of its files."""
 
-    def __init__(self, directory: Path, text: str, **options: Any) -> None:
+    def __init__(self, directory: Path, text: str, *, record_to: Path | None = None, **options: Any) -> None:
         self.directory = directory
-        self.collector = Collector(self.load(text))
+        project = self.load(text)
+        self.collector = Collector(project) if record_to is None else RecordingCollector(project, record_to)
         self.report: Report | None = None
         self._thread = threading.Thread(target=self._run, kwargs=options)
         self._thread.start()

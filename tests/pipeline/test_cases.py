@@ -241,6 +241,27 @@ def test_lines_are_framed_as_the_runner_says(tmp_path: Path) -> None:
     assert payloads(tmp_path, "{r: [abcdef]}", truncated) == ["abc"]
 
 
+@pytest.mark.parametrize(
+    "operator",
+    [
+        "dedupe: {key: message, size: 2}",
+        "throttle: {count: 1, time: 1h, key: message, size: 2}",
+        "sample: {every: 1, key: message, size: 2}",
+        "scan: {by: message, fields: {n: 'default(n, 0) + 1'}, size: 2}",
+        "group_by: {key: message, size: 2, operators: [limit: 1]}",
+        "debounce: {time: 1h, key: message, size: 2}",
+        "window: {every: 1h, by: message, size: 2, aggregate: {n: count()}}",
+        "window: {session: 1h, by: message, size: 2, aggregate: {n: count()}}",
+        "window: {count: 9, by: message, size: 2, aggregate: {n: count()}}",
+        "aggregate: {by: message, size: 2, n: count()}",
+    ],
+)
+def test_what_gave_way_is_a_count_of_the_ledger(tmp_path: Path, operator: str) -> None:
+    file = one(f"[{operator}]")
+    assert judged(tmp_path, "{r: [1, 2, 3, 3, 4]}", "{ledger: {evicted: 2, p: {evicted: 2}}}", file) == []
+    assert judged(tmp_path, "{r: [1, 2, 2, 1]}", "{ledger: {evicted: 0}}", file) == []
+
+
 def test_what_does_not_parse_is_a_dead_letter(tmp_path: Path) -> None:
     given = f"{{exec: [no json, '{LS}']}}"
     right = "{audit: [{pid: 7}], dead_letter: [{reason: parse, raw: no json, line: 1}], ledger: {dead_letters: 1}}"

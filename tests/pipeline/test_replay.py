@@ -600,6 +600,6 @@ def test_a_disk_that_hangs_is_not_waited_for_at_the_end(tmp_path: Path, monkeypa
     with recorder._lock:
         assert recorder.close() == f"cannot record to {tmp_path}/r: a write does not return"
     assert recorder.close() is None
-    tap = record._Tap(recorder, "a", RunnerLedger("a"), str)
+    tap = record._Tap(recorder, "a", RunnerLedger("a"), str, lambda name: False)
     tap.lines([[b"late"]], 1, 1, 7)  # a reader that was left behind writes to no descriptor that is another's by now
     assert len(list(Recording(tmp_path / "r").records())) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import threading
@@ -11,10 +12,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from loguru import logger
 
 import rx_collector as rx
 from rx_collector.runners.restart import GaveUp, RestartPolicy
-from rx_collector.runners.schedule import Schedule
+from rx_collector.runners.schedule import Reminder, Schedule
 from rx_collector.runners.spec import EverySpec, RestartSpec
 from rx_collector.runners.supervisor import supervisor
 from tests.conftest import child, wait_until
@@ -277,6 +279,42 @@ def test_a_run_that_takes_longer_leaves_the_next_ones_out() -> None:
     runner.stop()
     collected.wait()
     assert collected.happened("skipped")[0]["count"] >= 2
+
+
+def test_runs_left_out_are_said_once_and_then_now_and_then() -> None:
+    said: list[str] = []
+    logger.enable("rx_collector")
+    sink = logger.add(lambda line: said.append(line.record["message"]), level="WARNING")
+    try:
+        runner = rx.runner("sh", "-c", "sleep 0.12; echo x", name="slow", every={"interval": "50ms"}, lifecycle=True)
+        collected = Collected(runner)
+        wait_until(lambda: len(collected.happened("skipped")) >= 3, "three are left out")
+        runner.stop()
+        collected.wait()
+    finally:
+        logger.remove(sink)
+        logger.disable("rx_collector")
+    first = collected.happened("skipped")[0]["count"]
+    assert said == [f"slow: a run took longer than the interval of 50ms; {first} left out"]
+
+
+@property_test
+@given(st.lists(st.tuples(st.floats(0.001, 4000), st.integers(1, 5)), min_size=1, max_size=60))
+def test_a_reminder_comes_at_once_then_rarely_and_loses_no_count(steps: list[tuple[float, int]]) -> None:
+    reminder = Reminder()
+    now, open_count, said_at = 0.0, 0, []
+    for step, count in steps:
+        now += step
+        open_count += count
+        said = reminder.happened(now, count)
+        assert said in (0, open_count)
+        if said or step >= Reminder.MOST:
+            assert said, "after an hour without it, it is news"
+            open_count = 0
+            said_at.append(now)
+        assert now - said_at[-1] <= Reminder.MOST + 4000
+    assert said_at[0] == steps[0][0]
+    assert all(later - before >= Reminder.FIRST - 1e-6 for before, later in itertools.pairwise(said_at))
 
 
 def test_with_queue_the_next_run_begins_at_once() -> None:
