@@ -68,8 +68,8 @@ class Framer(ABC):
         return []
 
     def ended(self, chunk: bytes) -> list[bytes] | None:
-        """Take a chunk as `feed` does and give the lines with their newline; None, and nothing is taken, where that is not
-        all there is to it: then `feed` wants it.
+        """Take a chunk as `feed` does and give the lines, all valid UTF-8, with their newline; None, and nothing is taken,
+        where that is not all there is to it: then `feed` wants it.
         """
         return None
 
@@ -157,11 +157,16 @@ class LineFramer(Framer):
         end = chunk.rfind(b"\n") + 1
         size = self._size + end
         parts = self._parts
-        if not end or size > self._max_line or not (self._ascii_rest and chunk.isascii()) or b"\r" in chunk:
+        if not end or size > self._max_line or b"\r" in chunk or (parts and parts[-1].endswith(b"\r")):
             return None
-        if parts and parts[-1].endswith(b"\r"):
-            return None
-        self.begin = chunk.find(b"\n") + 1
+        begin = chunk.find(b"\n") + 1
+        if not (ascii := chunk.isascii()) or not self._ascii_rest:
+            try:
+                b"".join([*parts, chunk[:begin]]).decode()
+                str(memoryview(chunk)[begin:end], "utf-8")
+            except UnicodeDecodeError:
+                return None  # some line has to be repaired
+        self.begin = begin
         if parts:
             # What waits is put before the chunk's first line alone, not before all of it, which would be a copy.
             stream = BytesIO(chunk)  # it shares the bytes
@@ -171,9 +176,9 @@ class LineFramer(Framer):
             lines = BytesIO(chunk).readlines()
         if end < len(chunk):
             rest = lines.pop()  # what has no end yet
-            self._parts, self._size = [rest], len(rest)
+            self._parts, self._size, self._ascii_rest = [rest], len(rest), ascii or rest.isascii()
         else:
-            self._parts, self._size = [], 0
+            self._parts, self._size, self._ascii_rest = [], 0, True
         self._long = size > _LONG * len(lines)
         return lines
 

@@ -128,7 +128,7 @@ class Outlet:
         return self._tap is not None
 
     def ended(self, lines: list[bytes], block: tuple[bytes, int], number: int, incarnation: int, pid: int) -> int:
-        """Send lines of ASCII that still have their newlines, the first numbered `number` + 1, where nothing is `tapped`.
+        """Send valid lines that still have their newlines, the first numbered `number` + 1, where nothing is `tapped`.
 
         `block` is that of `Lines`. Gives the number of the last line.
         """

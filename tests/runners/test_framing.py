@@ -93,9 +93,31 @@ def test_lines_that_keep_their_ends(data: bytes, places: list[int], most: int, t
             if ended is None:
                 found += flat(frames.feed(chunk))
             else:
-                assert all(line.isascii() and line.endswith(b"\n") and line.count(b"\n") == 1 for line in ended)
+                assert all(line.decode().endswith("\n") and line.count(b"\n") == 1 for line in ended)
                 found += [line[:-1] for line in ended]
         assert found + flat(frames.end()) == wanted
+
+
+@property_test
+@given(
+    lines=st.lists(st.sampled_from(["é", "€a", "b", ""]).map(str.encode), max_size=9),
+    broken=st.booleans(),
+    places=places,
+)
+def test_whole_characters_are_valid_wherever_they_are_cut(lines: list[bytes], broken: bool, places: list[int]) -> None:
+    data = b"".join(line + (b"\xff\n" if broken and line == b"b" else b"\n") for line in lines)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(framing, "_LONG", -1)
+        frames = framer(FramingSpec("newline"), 1000, truncate=False)
+        found: list[bytes] = []
+        for chunk in cut(data, places):
+            ended = frames.ended(chunk)
+            if ended is None:
+                rows = frames.feed(chunk)
+                found += [line + b"\n" for row in rows for line in row]  # type: ignore[union-attr]
+            else:
+                found += [line for line in ended if line.decode()]
+    assert b"".join(found) == data
 
 
 @pytest.mark.fast_path
@@ -108,7 +130,7 @@ def test_which_lines_keep_their_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     assert frames.ended(long) is None
     assert frames.feed(long) == []
     assert frames.ended(long + end) == [b"ab" + 2 * long + end]
-    for odd in (b"\xc3\xa9\n", b"a\r\n", b"x" * 2000 + end):
+    for odd in (b"\xc3\xa9\n\xff\n", b"a\xff\n", b"a\r\n", b"x" * 2000 + end):
         assert frames.ended(odd) is None
     assert frames.ended(b"short\n") == [b"short\n"]
     assert frames.ended(b"short\n") is None  # the last were not long

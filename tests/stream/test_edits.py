@@ -299,6 +299,7 @@ def test_lines_that_are_laid_out_alike_are_not_decoded() -> None:
     assert layout_of(written([str(n) for n in range(61)], ["1"] * 61)) is None
 
 
+@pytest.mark.fast_path
 def test_layouts_that_are_never_the_same_are_learned_ever_more_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     learned = []
     real = layout_module.layout_of

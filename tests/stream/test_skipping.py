@@ -34,6 +34,7 @@ def batches(lines: list[bytes], places: list[int], *, block: bool = True) -> lis
     at = sorted({place % (len(data) + 1) for place in places} | {0, len(data)})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(framing, "_LONG", -1)
+        patch.setattr(framing, "_ENDINGS", True)
         for chunk in (data[low:high] for low, high in itertools.pairwise(at)):
             ended = frames.ended(chunk)
             if ended is not None:
