@@ -17,6 +17,7 @@ PAGE = "docs/workers.md"
 
 
 @pytest.mark.slow
+@pytest.mark.once
 def test_the_page_on_workers(tmp_path: Path) -> None:
     (text,) = blocks(PAGE, "yaml")
     (said,) = blocks(PAGE, "text")

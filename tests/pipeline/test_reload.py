@@ -222,7 +222,7 @@ def test_a_chain_that_is_removed_passes_on_what_it_holds(tmp_path: Path) -> None
     with running(tmp_path, config(text + chain + end)) as run:
         run.wait_for("all.ndjson", 100)
         run.reload(config(text))
-        assert len(run.lines("end.ndjson")) == 1
+        wait_until(lambda: len(run.lines("end.ndjson")) == 1, "its sink is drained")
         run.wait_for("all.ndjson", 100)
         report = run.stop()
     taken = report.pipelines["counted"].taken

@@ -8,7 +8,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,25 +55,24 @@ def test_a_run_comes_to_the_same(tmp_path: Path) -> None:
     assert reports[1].exit_code == 0
 
 
-def started(tmp_path: Path, condition: str, lines: str) -> tuple[subprocess.Popen[str], list[int]]:
-    """Start the command, and give it and its workers once they work."""
+@contextlib.contextmanager
+def started(tmp_path: Path, condition: str, lines: str) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
+    """Start the command, and give it and its workers once these are there. In the end it is gone in any case."""
     (tmp_path / "x.yaml").write_text(text(lines, 2, condition))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "rx_collector", "run", "x.yaml"],
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-    )
+    command = [sys.executable, "-m", "rx_collector", "run", "x.yaml"]
+    pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
     found: list[int] = []
+    with subprocess.Popen(command, cwd=tmp_path, text=True, start_new_session=True, **pipes) as process:
 
-    def begun() -> bool:
-        found[:] = workers_of(process.pid)
-        return len(found) == 2
+        def begun() -> bool:
+            found[:] = workers_of(process.pid)
+            return len(found) == 2
 
-    wait_until(begun, "the workers are there", 30)
-    return process, found
+        try:
+            wait_until(begun, "the workers are there", 30)
+            yield process, found
+        finally:
+            process.kill()
 
 
 def workers_of(parent: int) -> list[int]:
@@ -105,42 +106,40 @@ def busy(pid: int) -> bool:
 def test_workers_end_with_a_collector_that_is_killed(tmp_path: Path) -> None:
     """Also one that is lost in a regular expression and looks at nothing else."""
     (tmp_path / "lines").write_text(("x" * 60 + "\n") * 20_000)
-    process, workers = started(tmp_path, ENDLESS, "[sh, -c, 'seq 100; cat lines; exec sleep 600']")
-    wait_until(lambda: all(map(busy, workers)), "they work", 60)
-    process.kill()
-    process.wait()
-    wait_until(lambda: all(map(is_gone, workers)), "they are gone")
-    assert process.stderr is not None
-    process.stderr.close()
+    with started(tmp_path, ENDLESS, "[sh, -c, 'seq 100; cat lines; exec sleep 600']") as (process, workers):
+        wait_until(lambda: all(map(busy, workers)), "they work", 60)
+        process.kill()
+        process.wait()
+        wait_until(lambda: all(map(is_gone, workers)), "they are gone")
 
 
 def test_the_second_signal_ends_workers_that_hang(tmp_path: Path) -> None:
     (tmp_path / "lines").write_text(("x" * 60 + "\n") * 20_000)
-    process, workers = started(tmp_path, ENDLESS, "[sh, -c, 'seq 100; cat lines; exec sleep 600']")
-    wait_until(lambda: all(map(busy, workers)), "they work", 60)
-    wait_until(lambda: len(children_of(process.pid, b"sleep\x00600")) == 1, "all is printed", 30)
-    (sleeper,) = children_of(process.pid, b"sleep\x00600")
-    process.send_signal(signal.SIGINT)
-    wait_until(lambda: is_gone(sleeper), "it stops", 30)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
-    assert all(map(is_gone, workers))
-    assert process.returncode == 1
-    assert "balanced: every event is accounted for" in stderr
+    with started(tmp_path, ENDLESS, "[sh, -c, 'seq 100; cat lines; exec sleep 600']") as (process, workers):
+        wait_until(lambda: all(map(busy, workers)), "they work", 60)
+        wait_until(lambda: len(children_of(process.pid, b"sleep\x00600")) == 1, "all is printed", 30)
+        (sleeper,) = children_of(process.pid, b"sleep\x00600")
+        process.send_signal(signal.SIGINT)
+        wait_until(lambda: is_gone(sleeper), "it stops", 30)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+        assert all(map(is_gone, workers))
+        assert process.returncode == 1
+        assert "balanced: every event is accounted for" in stderr
 
 
 def test_an_interrupt_from_the_keyboard_is_for_the_collector(tmp_path: Path) -> None:
     """It reaches all of the foreground; the workers still finish what they have."""
-    process, workers = started(tmp_path, "int(message) > 0", COUNTS)
-    wait_until(lambda: (tmp_path / "all.ndjson").exists(), "it runs", 30)
-    wait_until(lambda: (tmp_path / "all.ndjson").stat().st_size > 100_000, "it has written", 30)
-    os.killpg(process.pid, signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 0, stderr
-    assert all(map(is_gone, workers))
-    numbers = [int(json.loads(line)["message"]) for line in (tmp_path / "all.ndjson").read_text().splitlines()]
-    assert numbers == list(range(1, len(numbers) + 1))
-    assert "balanced: every event is accounted for" in stderr
+    with started(tmp_path, "int(message) > 0", COUNTS) as (process, workers):
+        wait_until(lambda: (tmp_path / "all.ndjson").exists(), "it runs", 30)
+        wait_until(lambda: (tmp_path / "all.ndjson").stat().st_size > 100_000, "it has written", 30)
+        os.killpg(process.pid, signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+        assert process.returncode == 0, stderr
+        assert all(map(is_gone, workers))
+        numbers = [int(json.loads(line)["message"]) for line in (tmp_path / "all.ndjson").read_text().splitlines()]
+        assert numbers == list(range(1, len(numbers) + 1))
+        assert "balanced: every event is accounted for" in stderr
 
 
 def test_they_change_while_it_runs(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from rx_collector.stream.flow import Context
 from rx_collector.stream.operator import OPERATORS, Stage
 from rx_collector.stream.segment import Step, compile_segment
 from rx_collector.stream.workers import FEW, Workers
-from tests.conftest import children_of_this_process, wait_until
+from tests.conftest import wait_until
 from tests.events import ORIGIN, Given, Result
 
 CAPTURES = Path(__file__).parents[1] / "captures"
@@ -322,13 +322,13 @@ def workers_of(count: int, operators: list[Any], downstream: Any) -> Door:
 def test_workers_that_are_killed_are_replaced_and_nothing_is_missing(log: list[str]) -> None:
     result = Result()
     workers = workers_of(3, [Slowly()], result)
-    before = set(children_of_this_process())
     killed = 0
+    wait_until(lambda: len(workers.workers._processes) == 3, "they are there", 30)
     for batch in batches_of([f"{number}".encode() for number in range(20_000)], 100):
         workers.on_batch(batch)
         if random.random() < 0.06:
-            for pid in list(set(children_of_this_process()) - before or children_of_this_process())[:1]:
-                os.kill(pid, signal.SIGKILL)
+            for process in random.sample(list(workers.workers._processes.values()), 1):
+                process.kill()
                 killed += 1
     workers.on_completed()
     assert workers.wait(60)
