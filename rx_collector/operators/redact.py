@@ -34,6 +34,20 @@ PATTERNS: Final[dict[str, str]] = {
     r"|(?:[0-9A-Fa-f]{1,4}:){1,6}(?::[0-9A-Fa-f]{1,4}){1,6}|(?:[0-9A-Fa-f]{1,4}:){1,7}:"
     r"|::(?:[0-9A-Fa-f]{1,4}:){0,6}[0-9A-Fa-f]{1,4})(?![\w:])",
 }
+#: What each of them cannot match without: one of these stands in the text. Looking for it takes a tenth of the time.
+_NEEDED: Final[dict[str, tuple[str, ...]]] = {
+    "authorization": (":", "="),
+    "cookie": (":",),
+    "token": (
+        *("eyJ", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox"),
+        *("sk-", "AKIA", "ASIA", "AIza", "npm_", "pypi-"),
+    ),
+    "key": (":", "=", "-----BEGIN "),
+    "email": ("@",),
+    "ip": (".", ":"),
+}
+#: So many names of fields are known by what becomes of them, none longer than so many characters: most events have the same.
+_MOST_NAMES, _LONGEST_NAME = 1_000, 100
 #: The value of a field with such a name is a secret as a whole.
 _SECRET_FIELD = re.compile(rf"(?i)^(?:.*[._-])?(?:{_NAMES}|authorization|cookie|set-cookie|private[_-]?key)$")
 _DEEPEST = 200
@@ -101,8 +115,10 @@ class Redact(Stage):
 
 class _Redaction:
     def __init__(self, spec: Redact) -> None:
-        self._patterns = [re.compile(text) for text in (*map(PATTERNS.__getitem__, spec.patterns), *spec.also)]
+        self._patterns = [(re.compile(PATTERNS[name]), _NEEDED[name]) for name in spec.patterns]
+        self._patterns += [(re.compile(pattern), ()) for pattern in spec.also]
         self._fields = spec.fields
+        self._names: dict[str, tuple[str, bool]] = {}
         self._replace: Callable[[str], str]
         if spec.how == "hash":
             key = (spec.salt or "").encode()
@@ -128,19 +144,32 @@ class _Redaction:
             made: dict[str, Any] = {}
             numbers: dict[str, int] = {}
             for name, item in value.items():
-                new = shown = self._text(name)
+                shown, of_secret = self._names.get(name) or self._learn(name)
+                new = shown
                 while new in made:  # what stands in the place of two names may be the same
                     numbers[shown] = numbers.get(shown, 1) + 1
                     new = f"{shown}_{numbers[shown]}"
-                within = secret or (self._fields and _SECRET_FIELD.match(name) is not None)
-                made[new] = self._value(item, depth + 1, within)
+                made[new] = self._value(item, depth + 1, secret or of_secret)
             return made
         if isinstance(value, list | tuple):
             return [self._value(item, depth + 1, secret) for item in value]
         return value
 
+    def _learn(self, name: str) -> tuple[str, bool]:
+        """Give what stands in the place of the name of a field, and whether its value is a secret."""
+        known = self._text(name), self._fields and _SECRET_FIELD.match(name) is not None
+        if len(self._names) < _MOST_NAMES and len(name) <= _LONGEST_NAME:
+            self._names[name] = known
+        return known
+
     def _text(self, text: str) -> str:
-        for pattern in self._patterns:
+        for pattern, needed in self._patterns:
+            for part in needed:
+                if part in text:
+                    break
+            else:
+                if needed:
+                    continue
             text = pattern.sub(self._match, text)
         return text
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import base64
 import json
 import random
+import re
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from loguru import logger
 
 import rx_collector as rx
 from rx_collector import operators as op
 from rx_collector.event import Event, Lines, Origin
+from rx_collector.operators.redact import _NEEDED, PATTERNS, _Redaction
 from rx_collector.stream.segment import Step, compile_segment
 from tests.events import ORIGIN, event, run, run_batches
 
@@ -415,6 +417,59 @@ def test_redact_takes_out(name: str, text: str) -> None:
 )
 def test_redact_leaves(name: str, text: str) -> None:
     assert run(op.redact([name]), events=[{"message": text}]).data == [{"message": text}]
+
+
+PIECES = [
+    *(
+        "authorization",
+        "Authorization: Bearer ",
+        "cookie: ",
+        "Set-Cookie:",
+        "x=1;",
+        "eyJabcdefgh.abc",
+        "ghp_" + "a" * 20,
+    ),
+    *(
+        "gho_",
+        "github_pat_" + "b" * 20,
+        "glpat-" + "c" * 20,
+        "xoxb-1234567890",
+        "sk-" + "d" * 20,
+        "AKIA" + "A1" * 8,
+        "AIza",
+    ),
+    *(
+        "npm_" + "e" * 36,
+        "pypi-" + "f" * 50,
+        "-----BEGIN PRIVATE KEY-----",
+        "abc",
+        "-----END",
+        "password",
+        "API_KEY",
+        "token",
+    ),
+    *(":", "=", " ", "'", "a@b.example", "@", "10.0.0.1", "::1", "fe80:1:2:3:4:5:6:7", ".", "https://u:p@h/", "ſ", "K"),
+]
+
+
+@pytest.mark.slow
+@given(text=st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
+@settings(deadline=None, max_examples=2_000)
+def test_redact_passes_over_a_pattern_only_where_it_cannot_match(text: str) -> None:
+    for name, pattern in PATTERNS.items():
+        if not any(part in text for part in _NEEDED[name]):
+            assert re.search(pattern, text) is None, name
+
+
+def test_redact_remembers_names_for_itself_and_not_without_end() -> None:
+    made = _Redaction(op.redact(["email"]))
+    many = {"n" * 200: 1} | {f"user{number}@b.example": number for number in range(3_000)} | {"password": 2}
+    for _ in range(2):
+        data = made(many)
+        assert [*data][1:3] == ["[redacted]", "[redacted]_2"]
+        assert (data["password"], len(data)) == ("[redacted]", 3_002)
+    assert len(made._names) == 1_000
+    assert "n" * 200 not in made._names
 
 
 def test_redact_looks_everywhere() -> None:
