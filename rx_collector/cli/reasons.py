@@ -67,7 +67,7 @@ def of_workers(steps: Sequence[Step], workers: int, *, measured: bool) -> Iterat
         return
     last = steps[shared - 1].label
     what = f"{steps[0].label} to {last}" if shared > 1 else last
-    yield f"{workers} workers, processes of 20 MB each, share {what}: a batch of more than {FEW} lines goes to one of them"
+    yield f"{workers} workers, processes of 15 MB each, share {what}: a batch of more than {FEW} lines goes to one of them"
     yield (
         "    it costs this process some 0.15 us a line to send it there, and 0.15 us (a line as it was), 0.3 us (edited on "
         "its bytes) or 0.6 us (made anew) for each event that comes back"

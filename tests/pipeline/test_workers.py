@@ -231,7 +231,7 @@ def test_explain_says_what_is_shared_and_what_it_costs(tmp_path: Path) -> None:
         text("[seq, '3']").replace("    sinks:", "      - dedupe: message\n      - set: {a: 1}\n    sinks:")
     )
     shown = command("explain", "x.yaml", cwd=tmp_path).stdout
-    assert "3 workers, processes of 20 MB each, share operators[0] filter: a batch of more than 64 lines" in shown
+    assert "3 workers, processes of 15 MB each, share operators[0] filter: a batch of more than 64 lines" in shown
     assert "a line to send it there" in shown
     assert "operators[1] dedupe and what follows is done in this process: it keeps something from event" in shown
     assert shown.count("fused stage") == 2
