@@ -104,9 +104,10 @@ def test_a_signal_in_the_middle_drains_and_balances(tmp_path: Path, number: sign
 
 
 def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
-    text = ENDLESS.replace("      - file: out.ndjson", "      - exec: {command: [sleep, '3600'], grace: 1ms}")
+    """It does not wait for a sink that would be given a minute."""
+    text = ENDLESS.replace("      - file: out.ndjson", "      - exec: {command: [sleep, '3600'], grace: 1m}")
     (tmp_path / "x.yaml").write_text(text)
-    process = start("x.yaml", "--report", "r.json", cwd=tmp_path)
+    process = start("x.yaml", "--report", "r.json", "--drain", "1m", cwd=tmp_path)
     wait_until(lambda: len(session(process.pid)) == 2, "both children run", 20)
     process.send_signal(signal.SIGINT)
     wait_until(lambda: len(session(process.pid)) < 2, "a child is stopped", 20)
