@@ -57,12 +57,13 @@ class _Limiter(Connection):
 
     def on_batch(self, batch: Batch) -> None:
         assert isinstance(batch, list)
-        passing = [] if self._disposed else batch[: self._rest]
+        disposed = self._disposed  # once: another thread may dispose of it meanwhile
+        passing = [] if disposed else batch[: self._rest]
         self._rest -= len(passing)
         with self._context.ledger.lock:
             self._node.taken += len(batch)
             self._node.out += len(passing)
-            if self._disposed:
+            if disposed:
                 self._node.dropped["disposed"] += len(batch)
             else:
                 self._node.filtered += len(batch) - len(passing)
