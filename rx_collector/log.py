@@ -32,35 +32,25 @@ class _Records:
         self._log = log
         self._exception = exception
 
-    # Each calls loguru itself: a record names the module that is so many calls above.
-
     def debug(self, message: str, *arguments: object) -> None:
-        if (heard := self._log.heard) is not None:
-            heard.opt(depth=1, exception=self._exception).debug(message, *arguments)
-        else:
-            self._log.take("DEBUG", message, arguments, self._exception)
+        self._make("DEBUG", message, arguments)
 
     def info(self, message: str, *arguments: object) -> None:
-        if (heard := self._log.heard) is not None:
-            heard.opt(depth=1, exception=self._exception).info(message, *arguments)
-        else:
-            self._log.take("INFO", message, arguments, self._exception)
+        self._make("INFO", message, arguments)
 
     def warning(self, message: str, *arguments: object) -> None:
-        if (heard := self._log.heard) is not None:
-            heard.opt(depth=1, exception=self._exception).warning(message, *arguments)
-        else:
-            self._log.take("WARNING", message, arguments, self._exception)
+        self._make("WARNING", message, arguments)
 
     def error(self, message: str, *arguments: object) -> None:
-        if (heard := self._log.heard) is not None:
-            heard.opt(depth=1, exception=self._exception).error(message, *arguments)
-        else:
-            self._log.take("ERROR", message, arguments, self._exception)
+        self._make("ERROR", message, arguments)
 
     def log(self, level: str, message: str, *arguments: object) -> None:
+        self._make(level, message, arguments)
+
+    def _make(self, level: str, message: str, arguments: tuple[object, ...]) -> None:
         if (heard := self._log.heard) is not None:
-            heard.opt(depth=1, exception=self._exception).log(level, message, *arguments)
+            # It is who called one of those above that the record names.
+            heard.opt(depth=2, exception=self._exception).log(level, message, *arguments)
         else:
             self._log.take(level, message, arguments, self._exception)
 

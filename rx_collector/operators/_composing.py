@@ -55,49 +55,6 @@ from rx_collector.stream.operator import Operator
 if TYPE_CHECKING:
     from reactivex import Observable
 
-__all__ = [
-    "aggregate",
-    "backpressure",
-    "buffer",
-    "cast",
-    "coalesce",
-    "debounce",
-    "decode",
-    "dedupe",
-    "diff",
-    "drop",
-    "encode",
-    "enrich",
-    "explode",
-    "filter",
-    "flat_map",
-    "flatten",
-    "group_by",
-    "heartbeat",
-    "join",
-    "keep",
-    "limit",
-    "log",
-    "map",
-    "merge",
-    "parse",
-    "redact",
-    "rename",
-    "restore",
-    "route",
-    "sample",
-    "scan",
-    "set",
-    "skip",
-    "sort",
-    "tap",
-    "throttle",
-    "timeout",
-    "to",
-    "window",
-]
-
-
 # The options of these are their arguments, so the class is the function.
 cast = Cast
 coalesce = Coalesce

@@ -36,7 +36,6 @@ from rx_collector.operators.placed import OperatorItem, PlacedOperator, definiti
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.sinks import SINKS, Sink
 from rx_collector.sinks.retry import ON_FAILURE, Retry
-from rx_collector.stream.operator import Stage
 
 if TYPE_CHECKING:
     from rx_collector.pipeline.cases import TestSpec
@@ -228,7 +227,7 @@ def _cannot_share(operators: Sequence[PlacedOperator]) -> str:
     if not operators:
         return "there is no operator that they could share"
     first = operators[0].operator
-    if isinstance(first, Stage) and first.independent:
+    if first.independent:
         return ""
     return f"they share the first operators as far as these keep nothing from event to event, and {first.name} does"
 

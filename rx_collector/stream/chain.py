@@ -6,6 +6,7 @@ The operators of a file are a `Chain` when it runs. Who composes in Python has a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import TypeAlias
 
 from rx_collector.errors import RxCollectorError
@@ -92,6 +93,7 @@ def attach(
     One that cannot be made ready tells its error to what follows it; then there is none, and `parts` has what was begun.
     """
     head = observer
+    shared_row = range(shared_by(steps, workers))
     try:
         for row in reversed(rows_of(steps, workers)):
             operator = steps[row.start].operator
@@ -107,7 +109,7 @@ def attach(
                 here = slice(row.start, row.stop)
                 shared = None if compiled is None else (compiled, row.start)
                 to_bytes = compiled is None and row.stop == len(steps)  # then a sink is next, most probably
-                if row.stop == shared_by(steps, workers):
+                if row == shared_row:
                     from rx_collector.stream.workers import Workers
 
                     head = Workers(workers, steps[here], nodes[here], head, context, to_bytes=to_bytes)
@@ -122,16 +124,10 @@ def attach(
 
 def shared_by(steps: Sequence[Step], workers: int) -> int:
     """Give how many of the first operators so many workers share: the stages of the first row that are independent."""
-    if workers < 2 or not is_on("workers"):
+    if workers < 2 or not steps or not is_on("workers"):
         return 0
-    count = nested = 0
-    for step in steps:
-        stage = step.operator
-        if not isinstance(stage, Stage) or not stage.independent or nested + stage.nests > _MOST_NESTED:
-            break
-        count += 1
-        nested += stage.nests
-    return count
+    first_row = steps[: rows_of(steps)[0].stop]
+    return len([*takewhile(lambda step: step.operator.independent, first_row)])
 
 
 def rows_of(steps: Sequence[Step], workers: int = 1) -> list[range]:

@@ -42,6 +42,9 @@ class Operator(Spec, ABC):
     in_yaml: ClassVar[bool] = True
     #: False for those of which there cannot be one for each group of a `group_by`.
     in_groups: ClassVar[bool] = True
+    #: Whether all that it does is to make of an event what it makes of it, whatever came before: then several processes can
+    #: share the work. It may depend on the options. One that keeps, counts, logs or calls anything leaves it False.
+    independent = False
 
     @property
     def within(self) -> tuple[PlacedOperator, ...]:
@@ -84,9 +87,6 @@ class Stage(Operator):
     #: Whether it opens a loop of its own within the loop. Python nests no more than twenty blocks, so a segment with many
     #: of them becomes several.
     nests: ClassVar[bool] = False
-    #: Whether all that it does is to make of an event what it makes of it, whatever came before: then several processes can
-    #: share the work. It may depend on the options. One that keeps, counts, logs or calls anything leaves it False.
-    independent = False
     #: What becomes of an event for which the stage fails: ``dead_letter``, ``drop`` or ``fail``. Not annotated, or a
     #: stage that makes an option of it could not say where among its options it stands.
     on_error = "dead_letter"
