@@ -9,11 +9,43 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import FrozenInstanceError
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, Final, TypeVar, dataclass_transform
 
-__all__ = ["frozen"]
+__all__ = ["Frozen", "frozen"]
 
 C = TypeVar("C")
+
+
+class Frozen:
+    """What all frozen dataclasses do, for those that are made without having it written for them."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+    def __delattr__(self, name: str) -> None:
+        raise FrozenInstanceError(f"cannot delete field {name!r}")
+
+    def __eq__(self, other: object) -> bool:
+        if other.__class__ is not self.__class__:
+            return NotImplemented
+        return _compared(self) == _compared(other)
+
+    def __hash__(self) -> int:
+        return hash(_compared(self))
+
+    def __repr__(self) -> str:
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        shown = [f"{field.name}={getattr(self, field.name)!r}" for field in fields if field.repr]
+        return f"{type(self).__qualname__}({', '.join(shown)})"
+
+
+def _compared(made: Any) -> tuple[Any, ...]:
+    return tuple([getattr(made, field.name) for field in dataclasses.fields(made) if field.compare])
+
+
+_METHODS: Final = {
+    name: Frozen.__dict__[name] for name in ("__setattr__", "__delattr__", "__eq__", "__hash__", "__repr__")
+}
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
@@ -30,8 +62,6 @@ def frozen(cls: type[C]) -> type[C]:
     dataclasses.dataclass(init=False, repr=False, eq=False)(cls)
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
     names = tuple(field.name for field in fields if field.init)
-    compared = [field.name for field in fields if field.compare]
-    shown = [field.name for field in fields if field.repr]
     defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
     factories: dict[str, Any] = {
         field.name: field.default_factory for field in fields if field.default_factory is not dataclasses.MISSING
@@ -53,33 +83,7 @@ def frozen(cls: type[C]) -> type[C]:
             if name not in own:
                 own[name] = make()
 
-    def compare(self: Any) -> tuple[Any, ...]:
-        return tuple([getattr(self, name) for name in compared])
-
-    def equal(self: Any, other: object) -> Any:
-        return compare(self) == compare(other) if other.__class__ is self.__class__ else NotImplemented
-
-    def hashed(self: Any) -> int:
-        return hash(compare(self))
-
-    def represent(self: Any) -> str:
-        return f"{type(self).__qualname__}({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
-
-    def set_attribute(self: Any, name: str, value: object) -> None:
-        raise FrozenInstanceError(f"cannot assign to field {name!r}")
-
-    def delete_attribute(self: Any, name: str) -> None:
-        raise FrozenInstanceError(f"cannot delete field {name!r}")
-
-    methods = {
-        "__init__": init,
-        "__eq__": equal,
-        "__hash__": hashed,
-        "__repr__": represent,
-        "__setattr__": set_attribute,
-        "__delattr__": delete_attribute,
-    }
-    for name, method in methods.items():
+    for name, method in {"__init__": init, **_METHODS}.items():
         if name not in cls.__dict__:
             setattr(cls, name, method)
     cls.__dataclass_params__.frozen = True  # type: ignore[attr-defined]

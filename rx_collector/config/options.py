@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, TypeVar, dataclass_transform, overload
 
 from rx_collector.errors import ConfigError, Mistake
+from rx_collector.frozen import Frozen
 from rx_collector.later import later
 from rx_collector.units import format_duration, format_size, parse_count, parse_duration, parse_size
 
@@ -574,15 +575,15 @@ def described(cls: Any = None, /, *, kw_only: bool = False) -> Any:
                 if "__dataclass_params__" in base.__dict__:
                     base.__dataclass_params__.frozen = True  # type: ignore[attr-defined]
         for name in ("__init__", "__repr__", "__eq__", "__hash__"):
-            if name not in cls.__dict__ and getattr(cls, name) is not getattr(Spec, name):
-                setattr(cls, name, getattr(Spec, name))  # in the place of what was written for a class above
+            if name not in cls.__dict__:  # in the place of what was written for a class above, if there is one
+                setattr(cls, name, getattr(Frozen if name in Frozen.__dict__ else Spec, name))
         return cls
 
     return make if cls is None else make(cls)
 
 
 @described
-class Spec:
+class Spec(Frozen):
     """The base of everything that can be described in YAML or Python.
 
     Subclasses are `described`: frozen dataclasses, with fields that are made by `option`. Constructing one checks every
@@ -621,27 +622,6 @@ class Spec:
             unknown = ", ".join(repr(name) for name in given if name not in known)
             raise TypeError(f"{type(self).__name__} got an unexpected argument {unknown}")
         self.__post_init__()
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise dataclasses.FrozenInstanceError(f"cannot assign to field {name!r}")
-
-    def __delattr__(self, name: str) -> None:
-        raise dataclasses.FrozenInstanceError(f"cannot delete field {name!r}")
-
-    def __eq__(self, other: object) -> bool:
-        if other.__class__ is not self.__class__:
-            return NotImplemented
-        return self._compared() == other._compared()
-
-    def __hash__(self) -> int:
-        return hash(self._compared())
-
-    def _compared(self) -> tuple[Any, ...]:
-        return tuple([getattr(self, field.name) for field in dataclasses.fields(self) if field.compare])
-
-    def __repr__(self) -> str:
-        shown = [f"{field.name}={getattr(self, field.name)!r}" for field in dataclasses.fields(self) if field.repr]
-        return f"{type(self).__qualname__}({', '.join(shown)})"
 
     def __post_init__(self) -> None:
         scope = Scope(prefix=getattr(type(self), "name", "") or type(self).__name__.lower())
