@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
-from functools import cached_property
-from typing import TYPE_CHECKING
 
+from rx_collector.runners.jitter import Jitter
 from rx_collector.runners.spec import RestartSpec
 from rx_collector.units import format_duration
-
-if TYPE_CHECKING:
-    from random import Random
 
 __all__ = ["GaveUp", "RestartPolicy"]
 
@@ -37,7 +32,7 @@ class RestartPolicy:
         self._wait = 0.0
         self._restarts: deque[float] = deque()  # when, within the time of the limit
         self._failed_starts = 0
-        self._seed = f"{name}@{os.uname().nodename}"
+        self._jitter = Jitter(name)
 
     def after(self, *, failed: bool, lasted: float, now: float) -> float | None:
         """Give the seconds to wait before the next start, None when there is none to be. Raises GaveUp.
@@ -70,11 +65,4 @@ class RestartPolicy:
             self._restarts.append(now)
         low, high = self._spec.backoff
         self._wait = low if begin_anew or not self._wait else min(high, self._wait * 2)
-        return self._wait * self._random.uniform(0.8, 1.0)
-
-    @cached_property
-    def _random(self) -> Random:
-        """Restarts need not be unpredictable, only unlike those of the neighbours."""
-        from random import Random
-
-        return Random(self._seed)
+        return self._wait * self._jitter.between(0.8, 1.0)

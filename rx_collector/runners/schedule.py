@@ -5,14 +5,9 @@ clock and no child.
 from __future__ import annotations
 
 import math
-import os
-from functools import cached_property
-from typing import TYPE_CHECKING
 
+from rx_collector.runners.jitter import Jitter
 from rx_collector.runners.spec import EverySpec
-
-if TYPE_CHECKING:
-    from random import Random
 
 __all__ = ["Reminder", "Schedule"]
 
@@ -31,7 +26,7 @@ class Schedule:
         self._spec = spec
         self._start = now
         self._done = 0  # the number of the last run that has begun or was left out
-        self._seed = f"{name}@{os.uname().nodename}"
+        self._jitter = Jitter(name)
         self.skipped = 0
 
     @property
@@ -60,13 +55,7 @@ class Schedule:
             self.skipped += number - self._done - 1
             self._done = number
             at = self._start + number * self._spec.interval
-        return at + self._random.uniform(0.0, self._spec.jitter) if self._spec.jitter else at
-
-    @cached_property
-    def _random(self) -> Random:
-        from random import Random
-
-        return Random(self._seed)
+        return at + self._jitter.between(0.0, self._spec.jitter) if self._spec.jitter else at
 
 
 class Reminder:
