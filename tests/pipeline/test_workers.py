@@ -133,9 +133,13 @@ def test_an_interrupt_from_the_keyboard_is_for_the_collector(tmp_path: Path) -> 
     with started(tmp_path, "int(message) > 0", COUNTS) as (process, workers):
         wait_until(lambda: (tmp_path / "all.ndjson").exists(), "it runs", 30)
         wait_until(lambda: (tmp_path / "all.ndjson").stat().st_size > 100_000, "it has written", 30)
+        assert {os.getsid(worker) for worker in workers} == set(workers)  # also one that is only just starting
+        for worker in workers:
+            os.kill(worker, signal.SIGTERM)  # as a service manager does with all that belongs to a service
         os.killpg(process.pid, signal.SIGINT)
         _, stderr = process.communicate(timeout=60)
         assert process.returncode == 0, stderr
+        assert "was ended by signal" not in stderr
         assert all(map(is_gone, workers))
         numbers = [int(json.loads(line)["message"]) for line in (tmp_path / "all.ndjson").read_text().splitlines()]
         assert numbers == list(range(1, len(numbers) + 1))

@@ -178,6 +178,7 @@ ROWS: list[tuple[str, list[Any]]] = [
     ("process.ndjson", [op.parse("json"), op.filter("pid > 100"), op.map("{'a': [pid, 1.0, None], 'b': this}")]),
     ("process.ndjson", [op.parse("json", time={"field": "timestamp", "unit": "ns"}), op.rename({"pid": "p"})]),
     ("process.ndjson", [op.filter("'EXEC' in message")]),
+    ("process.ndjson", [op.parse("json"), op.filter("meta.line % 2 == 0"), op.set(line="meta.line", id="meta.id")]),
     ("process.ndjson", [op.parse("json"), op.flat_map("[this, {'pid': pid}, [1, pid]]"), op.filter("this")]),
     (
         "process.ndjson",
