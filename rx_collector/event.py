@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import marshal
 from binascii import b2a_base64
+from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any, Final
 
 import msgspec
@@ -117,9 +119,10 @@ class Lines:
     `repaired` maps the number of each line that was not valid UTF-8 to the bytes as they came. `broken` tells that some
     line has a newline within it, as other framings than lines allow. `ended` has the lines with the newline that each of
     them ends with, where they came so (see `of_ended`); a compiled loop cuts it off of those that it needs without.
+    `numbers` has those of the lines, in order, where some between them are elsewhere (see `rx_collector.stream.workers`).
     """
 
-    __slots__ = ("_lines", "block", "broken", "ended", "first", "origin", "repaired")
+    __slots__ = ("_lines", "block", "broken", "ended", "first", "numbers", "origin", "repaired")
 
     def __init__(
         self,
@@ -137,6 +140,7 @@ class Lines:
         self.origin = origin
         self.repaired = repaired
         self.broken = broken
+        self.numbers: Sequence[int] | None = None
 
     @classmethod
     def of_ended(
@@ -157,10 +161,15 @@ class Lines:
     def __len__(self) -> int:
         return len(self.lines if self.ended is None else self.ended)
 
+    def index(self, number: int) -> int:
+        """Give where in `lines` the one of this number is."""
+        return number - self.first if self.numbers is None else bisect_left(self.numbers, number)
+
     def events(self) -> list[Event]:
         """Give the lines as events whose payload is ``{"message": text}``, not decoded before it is read."""
-        origin, number, repaired = self.origin, self.first - 1, self.repaired
-        events = [Event(from_message, raw, origin, number := number + 1) for raw in self.lines]
+        origin, repaired = self.origin, self.repaired
+        numbers = count(self.first) if self.numbers is None else self.numbers
+        events = [Event(from_message, raw, origin, number) for number, raw in zip(numbers, self.lines, strict=False)]
         if repaired:
             for event in events:
                 if event.line in repaired:

@@ -19,7 +19,7 @@ from rx_collector.pipeline.collector import Collector
 from rx_collector.pipeline.project import Project, lifecycle_of
 from rx_collector.pipeline.sizes import largest_event
 from rx_collector.pipeline.spec import Branch
-from rx_collector.stream.chain import rows_of
+from rx_collector.stream.chain import rows_of, shared_by
 from rx_collector.stream.meter import Meter
 from rx_collector.stream.operator import Stage
 from rx_collector.stream.segment import Step, compile_segment
@@ -113,16 +113,19 @@ class _Explaining:
         analysis = self._analysis
         if workers > 1:
             yield from (indent + line for line in of_workers(steps, workers, measured=analysis is not None))
-        rows = rows_of(steps, 1 if analysis is not None else workers)
+        workers = 1 if analysis is not None else workers
+        rows, share = rows_of(steps, workers), shared_by(steps, workers)
         for number, row in enumerate(rows):
             step = steps[row.start]
             before = rows[number - 1] if number else None
             if isinstance(step.operator, Stage):
                 following = steps[row.stop] if row.stop < len(steps) else None
-                for line in self._segment(
-                    steps[row.start : row.stop], not in_group and row.start == 0, following, in_group
-                ):
+                lines = not in_group and row.start == 0
+                for line in self._segment(steps[row.start : row.stop], lines, following, in_group):
                     yield indent + line
+                shared = share is not None and row == range(share.count)
+                if following is not None and isinstance(following.operator, Stage) and not shared:
+                    yield f"{indent}    {following.label} begins a loop of its own: Python nests no more of them"
                 continue
             absorbs = not not_absorbed(step, in_group=in_group)
             if isinstance(step.operator, Python):
@@ -152,8 +155,6 @@ class _Explaining:
         last = following is None and not in_group
         compiled = compile_segment(row, "lines" if lines else "events", to_bytes=last)
         yield f"segment of {len(row)} fused stage{'s' if len(row) > 1 else ''}, one loop over each batch:"
-        if following is not None and isinstance(following.operator, Stage):
-            yield f"    {following.label} begins a loop of its own: Python nests no more of them"
         figures: dict[int, str] = {}
         if self._analysis is not None:
             figures = dict(self._analysis.segment(self._pipeline, row))

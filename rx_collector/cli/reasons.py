@@ -20,6 +20,7 @@ from rx_collector.stream.code import UNSPLICED
 from rx_collector.stream.edits import Edit, is_plain, plan
 from rx_collector.stream.operator import Operator, Stage
 from rx_collector.stream.segment import Segment, Step
+from rx_collector.stream.sharing import Share, why_not_by_key
 from rx_collector.stream.switches import is_on
 from rx_collector.stream.workers import FEW
 
@@ -58,30 +59,49 @@ def of_grouping(grouping: Grouping) -> str:
 
 def of_workers(steps: Sequence[Step], workers: int, *, measured: bool) -> Iterator[str]:
     """Say what several processes share and what not, and what it costs."""
-    shared = shared_by(steps, workers)
+    share = shared_by(steps, workers)
     if not is_on("workers"):
         yield "no workers: RX_COLLECTOR_WITHOUT turns them off"
         return
     if measured:
         yield f"no workers: what is measured is done in this process, not in {workers}"
         return
-    last = steps[shared - 1].label
-    what = f"{steps[0].label} to {last}" if shared > 1 else last
-    yield f"{workers} workers, processes of 15 MB each, share {what}: a batch of more than {FEW} lines goes to one of them"
-    yield (
-        "    it costs this process some 0.15 us a line to send it there, and 0.15 us (a line as it was), 0.3 us (edited on "
-        "its bytes) or 0.6 us (made anew) for each event that comes back"
+    if share is None:  # a file with such a number of workers is not even loaded
+        return
+    last = steps[share.count - 1].label
+    what = f"{steps[0].label} to {last}" if share.count > 1 else last
+    head = f"{workers} workers, processes of 15 MB each, share {what}"
+    back = (
+        "and 0.15 us (a line as it was), 0.3 us (edited on its bytes) or 0.6 us (made anew) for each event that comes"
     )
-    yield "    what comes back goes on in the order of the lines; a batch whose worker dies is done again by another"
-    if shared < len(steps):
-        yield f"    {steps[shared].label} and what follows is done in this process: {_why_not_shared(steps[shared])}"
+    if share.by is None:
+        yield f"{head}: a batch of more than {FEW} lines goes to one of them"
+        yield f"    it costs this process some 0.15 us a line to send it there, {back} back"
+        yield "    what comes back goes on in the order of the lines; a batch whose worker dies is done again by another"
+    else:
+        key = ", ".join(value.text.strip() for value in share.by.key)
+        readers = " and ".join(step.label for step in share.by.steps)
+        made_by = f", which {readers} {'give' if len(share.by.steps) > 1 else 'gives'}" if readers else ""
+        yield f"{head}: of each batch the lines with the same {key} go to the same one{made_by}"
+        yield f"    it costs this process some 0.6 us a line to read that and send it there, {back} back"
+        yield (
+            "    what comes back goes on in the order of the lines; one that takes the place of a worker that dies is given "
+            "what that one kept, and does again what came since"
+        )
+    if share.count < len(steps):
+        yield f"    {steps[share.count].label} and what follows is done in this process: {_why_not_shared(steps, share)}"
 
 
-def _why_not_shared(step: Step) -> str:
+def _why_not_shared(steps: Sequence[Step], share: Share) -> str:
+    step = steps[share.count]
     operator = step.operator
-    if isinstance(operator, Stage):
+    if not isinstance(operator, Stage):
+        return not_fused(operator)
+    if operator.keyed_by() is None:
         return "it keeps something from event to event, or does something besides"
-    return not_fused(operator)
+    if share.by is not None:
+        return "its key has nothing of that one"
+    return why_not_by_key(steps, share.count)
 
 
 # Stages

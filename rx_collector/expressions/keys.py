@@ -20,10 +20,14 @@ class _Named:
     def __repr__(self) -> str:
         return self._name
 
+    def __reduce__(self) -> str:
+        """Pickle the name, so that in another process it is the one that is there."""
+        return self._name
 
-_TRUE: Final = _Named("true")
-_FALSE: Final = _Named("false")
-_NO_NUMBER: Final = _Named("nan")
+
+_TRUE: Final = _Named("_TRUE")
+_FALSE: Final = _Named("_FALSE")
+_NO_NUMBER: Final = _Named("_NO_NUMBER")
 
 
 def hashable(value: Any) -> Hashable:

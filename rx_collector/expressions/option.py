@@ -12,21 +12,21 @@ from rx_collector.expressions.parse import Expression, parse_expression
 if TYPE_CHECKING:
     from rx_collector.event import Event
 
-__all__ = ["CONDITION", "EXPRESSION", "KEY", "KEYS", "LITERAL_EXPRESSION", "Evaluation", "fields_read"]
+__all__ = ["CONDITION", "EXPRESSION", "KEY", "KEYS", "LITERAL_EXPRESSION", "OF_LINES", "Evaluation", "fields_read"]
 
 #: What stands in an operator's option: a checked expression, or a user's function of the event.
 Evaluation = Expression | Callable[["Event"], Any]
 
 
 #: Of the envelope, what is known of a line before there is an event.
-_OF_LINES = frozenset({"line", "runner", "source", "incarnation", "pid"})
+OF_LINES = frozenset({"line", "runner", "source", "incarnation", "pid"})
 
 
 def fields_read(*evaluations: Evaluation) -> frozenset[str] | None:
     """Give the top-level fields that some expressions read, None when one needs more than fields (see `Stage.needs`)."""
     fields: set[str] = set()
     for evaluation in evaluations:
-        if not isinstance(evaluation, Expression) or evaluation.fields is None or not evaluation.metas <= _OF_LINES:
+        if not isinstance(evaluation, Expression) or evaluation.fields is None or not evaluation.metas <= OF_LINES:
             return None
         fields |= evaluation.fields
     return frozenset(fields)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from rx_collector.event import Event, rejected
@@ -23,9 +23,10 @@ V = TypeVar("V")
 
 
 class Bounded(Generic[V]):
-    """A value for each key, at most `most` of them; the key not used for longest gives way.
+    """A value for each key, at most `most` of them; the key not used for longest gives way. `empty` is that of a key of
+    which there is none, and is never changed.
 
-    >>> counts = Bounded(2, int)
+    >>> counts = Bounded(2, 0)
     >>> for key in "abac":
     ...     counts.put(key, counts.get(key) + 1)
     False
@@ -36,20 +37,19 @@ class Bounded(Generic[V]):
     0
     """
 
-    __slots__ = ("_make", "_values", "most")
+    __slots__ = ("_empty", "_values", "most")
 
-    def __init__(self, most: int, make: Callable[[], V]) -> None:
+    def __init__(self, most: int, empty: V) -> None:
         self.most = most
-        self._make = make
+        self._empty = empty
         self._values: dict[Hashable, V] = {}  # the order is that of the last use
 
     def __len__(self) -> int:
         return len(self._values)
 
     def get(self, key: Hashable) -> V:
-        """Give the value of a key, a new one where there is none; nothing is kept by that."""
-        value = self._values.get(key)
-        return self._make() if value is None else value
+        """Give the value of a key; nothing is kept by that."""
+        return self._values.get(key, self._empty)
 
     def put(self, key: Hashable, value: V) -> bool:
         """Keep a value. True when another key had to give way for it."""

@@ -69,6 +69,12 @@ class Cast(Stage):
 
     types: Mapping[str, str] = option(MappingOf(Choice(*_CASTS), least=1), "The fields and their types.")
 
+    def leaves(self, fields: frozenset[str]) -> bool:
+        return fields.isdisjoint(self.types)
+
+    def key_reader(self) -> tuple[Stage, frozenset[str]]:
+        return self, frozenset(self.types)
+
     def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
         casts = {name: _CASTS[kind] for name, kind in self.types.items()}
         emit_conversion(

@@ -38,6 +38,12 @@ class Coalesce(Stage):
         MappingOf(ListOf(TEXT, least=1), least=1), "The fields to set and, for each, the fields to look into, in order."
     )
 
+    def leaves(self, fields: frozenset[str]) -> bool:
+        return fields.isdisjoint(self.fields)
+
+    def key_reader(self) -> tuple[Stage, frozenset[str]]:
+        return self, frozenset[str]().union(*self.fields.values())
+
     def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
         code.own()
         for name, sources in self.fields.items():

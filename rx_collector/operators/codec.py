@@ -62,6 +62,9 @@ class _Codec(Stage):
         """Give the text of a value that is to be changed, or refuse it."""
         raise NotImplementedError
 
+    def leaves(self, fields: frozenset[str]) -> bool:
+        return fields.isdisjoint(self.fields)
+
     def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
         conversions = {name: self._conversion(self.codes[form]) for name, form in self.fields.items()}
         emit_conversion(code, conversions, {name: f"field {name!r}, {form}" for name, form in self.fields.items()})

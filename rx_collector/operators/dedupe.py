@@ -53,6 +53,12 @@ class Dedupe(Stage):
     def needs(self) -> frozenset[str] | None:
         return fields_read(*self.key)
 
+    def keyed_by(self) -> Sequence[Evaluation] | None:
+        return self.key
+
+    def leaves(self, fields: frozenset[str]) -> bool:
+        return True
+
     def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
         nanoseconds = None if self.time is None else round(self.time * 1e9)
         seen = code.state(lambda: _Seen(self.size, nanoseconds), "seen")

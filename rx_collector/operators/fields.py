@@ -36,6 +36,17 @@ class _Editing(Stage):
     def emit_edits(self, code: SegmentCode) -> None:
         """Write the changes of a dict."""
 
+    def leaves(self, fields: frozenset[str]) -> bool:
+        return all(
+            fields.issubset(edit.fields) if edit.kind == "keep" else fields.isdisjoint(edit.names)
+            for edit in self.edits() or ()
+        )
+
+    def key_reader(self) -> tuple[Stage, frozenset[str]] | None:
+        read = self.edits_read()
+        renamed = [edit.name for edit in self.edits() or () if edit.kind == "rename"]
+        return None if read is None else (self, read.union(renamed))
+
     def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
         if code.splices:
             code.pend(self.pending(code))

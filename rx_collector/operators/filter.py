@@ -34,6 +34,9 @@ class Filter(Stage):
     def needs(self) -> frozenset[str] | None:
         return fields_read(self.where)
 
+    def leaves(self, fields: frozenset[str]) -> bool:
+        return True
+
     def implies(self) -> bytes | None:
         text = self.where.implied if isinstance(self.where, Expression) else None
         if text is None or not text.isascii() or not text.isprintable() or '"' in text or "\\" in text:

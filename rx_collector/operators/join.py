@@ -117,7 +117,7 @@ class _Memory:
         self._context = context
         self._lock = threading.Lock()
         self._origin = Origin(context.run, "rx", 1, None, 1, "item")  # of items that are no events
-        self._rows: Bounded[tuple[int, dict[str, Any]]] = Bounded(spec.size, lambda: (0, {}))
+        self._rows: Bounded[tuple[int, dict[str, Any]]] = Bounded(spec.size, (0, {}))
 
     def rows(self, keys: list[Hashable]) -> list[tuple[int, dict[str, Any]]]:
         """Give for each key when it was said, 0 when nothing was, and the fields to add."""

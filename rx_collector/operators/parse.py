@@ -213,6 +213,11 @@ class Parse(Stage):
     def needs(self) -> frozenset[str] | None:
         return None
 
+    def key_reader(self) -> tuple[Stage, frozenset[str]] | None:
+        """Single fields of JSON cost a part of it."""
+        cheap = self.format in (Json(), Json(checked="touched")) and self.field == "message"
+        return (Parse(format=Json()), frozenset({"message"})) if cheap and self.on_error != "keep_raw" else None
+
     def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
         of_line = code.is_line and self.field == "message"
         code.is_line = False

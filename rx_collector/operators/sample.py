@@ -53,6 +53,17 @@ class Sample(Stage):
     def needs(self) -> frozenset[str] | None:
         return fields_read(*(self.key or ()))
 
+    @property
+    def independent(self) -> bool:  # type: ignore[override]
+        """Whether the event alone decides."""
+        return self.rate is not None
+
+    def keyed_by(self) -> Sequence[Evaluation] | None:
+        return self.key
+
+    def leaves(self, fields: frozenset[str]) -> bool:
+        return True
+
     def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
         if self.rate is not None:
             source, line = "origin" if code.envelope == "lines" else "event.origin", code.meta("line")
@@ -78,7 +89,7 @@ def _part_of(key: Any) -> float:
 class _Turns:
     def __init__(self, size: int, every: int) -> None:
         self._every = every
-        self._counts: Bounded[int] = Bounded(size, int)
+        self._counts: Bounded[int] = Bounded(size, 0)
 
     def take(self, key: Hashable) -> bool | None:
         """True: it may pass; False: it may not; None: it may, and a key was forgotten for it."""

@@ -50,9 +50,16 @@ class Scan(Stage):
         if self.size == 0:
             scope.child("size").wrong("at least one key has to be remembered")
 
+    def keyed_by(self) -> Sequence[Evaluation] | None:
+        functions = any(not isinstance(value, Expression) for value in self.fields.values())
+        return None if functions else self.by  # a function may keep something by itself
+
+    def leaves(self, fields: frozenset[str]) -> bool:
+        return fields.isdisjoint(self.fields)
+
     def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
         names = tuple(self.fields)
-        states = code.state(lambda: Bounded(self.size, lambda: (None,) * len(names)), "states")
+        states = code.state(lambda: Bounded(self.size, (None,) * len(names)), "states")
         key = code.temporary()
         code.write(f"{key} = {code.key(self.by or ())}")
         code.data()
@@ -106,6 +113,12 @@ class Diff(Stage):
         if self.size == 0:
             scope.child("size").wrong("at least one key has to be remembered")
 
+    def keyed_by(self) -> Sequence[Evaluation] | None:
+        return self.by
+
+    def leaves(self, fields: frozenset[str]) -> bool:
+        return fields.isdisjoint(f"{name}{what}" for name in self.fields for what in ("_change", "_rate"))
+
     def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
         states = code.state(lambda: _Counters(self), "counters")
         key, made, evicted = code.temporary(), code.temporary(), code.temporary()
@@ -127,7 +140,7 @@ class _Counters:
     def __init__(self, spec: Diff) -> None:
         self._fields = [(name, f"{name}_change", f"{name}_rate") for name in spec.fields]
         self._rate = spec.rate
-        self._last: Bounded[dict[str, tuple[Any, int]]] = Bounded(spec.size, dict)
+        self._last: Bounded[dict[str, tuple[Any, int]]] = Bounded(spec.size, {})
 
     def next(self, key: Any, data: Any, time_ns: int) -> tuple[dict[str, Any], bool]:
         """Give the fields to set, and whether a key was forgotten."""

@@ -52,6 +52,12 @@ class Throttle(Stage):
     def needs(self) -> frozenset[str] | None:
         return fields_read(*(self.key or ()))
 
+    def keyed_by(self) -> Sequence[Evaluation] | None:
+        return self.key
+
+    def leaves(self, fields: frozenset[str]) -> bool:
+        return True
+
     def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
         buckets = code.state(lambda: _Buckets(self.size, self.count, self.time), "buckets")
         emit_verdict(code, f"{buckets}.take({code.key(self.key or ())}, {code.observed()})")
@@ -61,7 +67,7 @@ class _Buckets:
     def __init__(self, size: int, count: int, time: float) -> None:
         self._count = count
         self._per_nanosecond = count / (time * 1e9)
-        self._buckets: Bounded[tuple[float, int]] = Bounded(size, lambda: (float(count), 0))
+        self._buckets: Bounded[tuple[float, int]] = Bounded(size, (float(count), 0))
 
     def take(self, key: Hashable, now: int) -> bool | None:
         """True: it may pass; False: it may not; None: it may, and a key was forgotten for it."""

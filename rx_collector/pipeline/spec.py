@@ -32,10 +32,11 @@ from rx_collector.config.place import place_of
 from rx_collector.config.schemas import in_part, with_references
 from rx_collector.frozen import frozen
 from rx_collector.operators.backpressure import Backpressure
-from rx_collector.operators.placed import OperatorItem, PlacedOperator, definitions, unknown
+from rx_collector.operators.placed import OperatorItem, PlacedOperator, definitions, steps_of, unknown
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.sinks import SINKS, Sink
 from rx_collector.sinks.retry import ON_FAILURE, Retry
+from rx_collector.stream.switches import is_on
 
 if TYPE_CHECKING:
     from rx_collector.pipeline.cases import TestSpec
@@ -181,7 +182,7 @@ class PipelineSpec(Spec):
     sinks: tuple[Branch, ...] = option(ListOf(SinkItem()), "Where its events go; each gets all of them.", ())
     workers: int = option(
         COUNT,
-        "How many processes share the first operators, as far as these keep nothing from event to event; 1: none but this.",
+        "How many processes share the first operators, as far as these keep nothing, or keep it by a key; 1: none but this.",
         1,
         example="4",
     )
@@ -226,10 +227,12 @@ def _cannot_share(operators: Sequence[PlacedOperator]) -> str:
     """Say why several processes cannot share the first operator; empty where they can."""
     if not operators:
         return "there is no operator that they could share"
-    first = operators[0].operator
-    if first.independent:
+    from rx_collector.stream.chain import shared_by
+
+    if shared_by(steps_of(operators), 2) is not None or not is_on("workers"):
         return ""
-    return f"they share the first operators as far as these keep nothing from event to event, and {first.name} does"
+    first = operators[0].operator.name
+    return f"they share the first operators, as far as these keep nothing or keep it by a key of the line; {first} does not"
 
 
 class _Parameters(MappingOf):

@@ -6,8 +6,7 @@ The operators of a file are a `Chain` when it runs. Who composes in Python has a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import takewhile
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from rx_collector.errors import RxCollectorError
 from rx_collector.ledger import Node
@@ -15,6 +14,9 @@ from rx_collector.stream.flow import Absorber, BatchObserver, Connection, Contex
 from rx_collector.stream.operator import BatchOperator, Operator, Stage
 from rx_collector.stream.segment import Segment, SegmentObserver, Step
 from rx_collector.stream.switches import is_on
+
+if TYPE_CHECKING:
+    from rx_collector.stream.sharing import Share
 
 __all__ = ["Chain", "Compiled", "attach", "rows_of", "shared_by"]
 
@@ -93,7 +95,7 @@ def attach(
     One that cannot be made ready tells its error to what follows it; then there is none, and `parts` has what was begun.
     """
     head = observer
-    shared_row = range(shared_by(steps, workers))
+    share = shared_by(steps, workers)
     try:
         for row in reversed(rows_of(steps, workers)):
             operator = steps[row.start].operator
@@ -109,10 +111,10 @@ def attach(
                 here = slice(row.start, row.stop)
                 shared = None if compiled is None else (compiled, row.start)
                 to_bytes = compiled is None and row.stop == len(steps)  # then a sink is next, most probably
-                if row == shared_row:
+                if share is not None and row == range(share.count):
                     from rx_collector.stream.workers import Workers
 
-                    head = Workers(workers, steps[here], nodes[here], head, context, to_bytes=to_bytes)
+                    head = Workers(workers, steps[here], nodes[here], head, context, by=share.by, to_bytes=to_bytes)
                     parts.insert(0, head)
                     continue
                 head = SegmentObserver(steps[here], nodes[here], head, context, shared, to_bytes=to_bytes)
@@ -122,12 +124,14 @@ def attach(
     return head
 
 
-def shared_by(steps: Sequence[Step], workers: int) -> int:
-    """Give how many of the first operators so many workers share: the stages of the first row that are independent."""
+def shared_by(steps: Sequence[Step], workers: int) -> Share | None:
+    """Give what of the first row of stages so many workers share, and how; None where there is nothing."""
     if workers < 2 or not steps or not is_on("workers"):
-        return 0
+        return None
+    from rx_collector.stream.sharing import share_of
+
     first_row = steps[: rows_of(steps)[0].stop]
-    return len([*takewhile(lambda step: step.operator.independent, first_row)])
+    return share_of(first_row) if isinstance(first_row[0].operator, Stage) else None
 
 
 def rows_of(steps: Sequence[Step], workers: int = 1) -> list[range]:
@@ -137,7 +141,8 @@ def rows_of(steps: Sequence[Step], workers: int = 1) -> list[range]:
     """
     ranges: list[range] = []
     nested = 0
-    shared = shared_by(steps, workers)
+    share = shared_by(steps, workers)
+    shared = 0 if share is None else share.count
     for index, step in enumerate(steps):
         stage = isinstance(step.operator, Stage)
         nests = stage and step.operator.nests  # type: ignore[attr-defined]

@@ -214,7 +214,11 @@ class SegmentCode:
     def key(self, evaluations: Sequence[Evaluation]) -> str:
         """Give the source of a value that tells events apart by some expressions; it can be the key of a dict."""
         freeze = self.bind(hashable, "hashable")
-        parts = [f"{freeze}({self.value(evaluation)})" for evaluation in evaluations]
+        parts = []
+        for evaluation in evaluations:
+            part = self.temporary()  # a text or a whole number, mostly, which is its own key
+            kind = f"({part} := {self.value(evaluation)}).__class__"
+            parts.append(f"({part} if {kind} is str or {part}.__class__ is int else {freeze}({part}))")
         return parts[0] if len(parts) == 1 else f"({', '.join(parts)})"
 
     def temporary(self) -> str:

@@ -21,6 +21,7 @@ from rx_collector.stream.flow import BatchObserver, Context
 if TYPE_CHECKING:
     import reactivex
 
+    from rx_collector.expressions.option import Evaluation
     from rx_collector.stream.code import SegmentCode
     from rx_collector.stream.edits import Edit
     from rx_collector.stream.eventstream import EventStream
@@ -112,6 +113,24 @@ class Stage(Operator):
     def edits_read(self) -> frozenset[str] | None:
         """Give the top-level fields that the values of its edits are made from; None when they need more than fields."""
         return frozenset()
+
+    def keyed_by(self) -> Sequence[Evaluation] | None:
+        """Give the key that all it keeps goes by, so that several processes can share the keys; None where there is none.
+
+        What it keeps (`SegmentCode.state`) is pickled then, and depends on nothing but the events of its key in their
+        order, but for what is forgotten when there are too many.
+        """
+        return None
+
+    def leaves(self, fields: frozenset[str]) -> bool:
+        """Whether these top-level fields are behind it what they were before it. False is always safe."""
+        return False
+
+    def key_reader(self) -> tuple[Stage, frozenset[str]] | None:
+        """Give the stage that keys are read with in its place, and the top-level fields which that one reads; None where
+        reading with it would take about as long as the work that is to be shared.
+        """
+        return None
 
 
 @described

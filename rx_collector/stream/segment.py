@@ -28,17 +28,21 @@ from rx_collector.stream.switches import is_on
 if TYPE_CHECKING:
     from rx_collector.stream.meter import LoopMeter
 
-__all__ = ["Segment", "SegmentObserver", "Step", "compile_segment"]
+__all__ = ["Segment", "SegmentObserver", "Step", "Taken", "compile_segment", "taken_of"]
 
 #: What a loop takes, and whether it ends in what follows the segment.
-_Takes: TypeAlias = Literal["lines", "ended", "events", "absorbed lines", "absorbed ended", "absorbed events"]
-_ABSORBED: Final[dict[str, _Takes]] = {
+_Takes: TypeAlias = Literal[
+    "lines", "ended", "numbered", "events", "absorbed lines", "absorbed ended", "absorbed numbered", "absorbed events"
+]
+#: What of them a loop is compiled for: lines, lines that still have their newline, some lines of a batch, or events.
+Taken: TypeAlias = Literal["lines", "ended", "numbered", "events"]
+_ABSORBED: Final[dict[Taken, _Takes]] = {
     "lines": "absorbed lines",
     "ended": "absorbed ended",
+    "numbered": "absorbed numbered",
     "events": "absorbed events",
 }
-#: What of them a loop is compiled for: lines, lines that still have their newline, or events.
-Taken: TypeAlias = Literal["lines", "ended", "events"]
+_UNABSORBED: Final[dict[_Takes, Taken]] = {absorbed: takes for takes, absorbed in _ABSORBED.items()}
 _JUDGED_BY: Final = 2_000  # lines, before it is judged by them how the following are read
 #: Decoding a line of 250 bytes costs 0.6 us, the fields that a filter reads 0.23 us. So when more pass than these, all
 #: are decoded at once; and when no more than those, no longer.
@@ -159,6 +163,8 @@ def compile_segment(
     head += [f"    {line}" for line in code.prologue]
     if code.chosen:
         head += ["    origin = batch.origin", f"    for line, raw in {code.chosen}:"]
+    elif takes == "numbered":
+        head += ["    origin = batch.origin", "    for line, raw in zip(batch.numbers, batch.lines):"]
     elif takes != "events":
         head += [
             "    origin = batch.origin",
@@ -225,9 +231,7 @@ class SegmentObserver:
         if self._failure is not None:
             self._drop(len(batch))
             return
-        takes: Taken = "events"
-        if isinstance(batch, Lines):
-            takes = "lines" if batch.ended is None else "ended"
+        takes = taken_of(batch)
         if self._absorber is not None and self._absorber.begin_absorbing():
             self._absorb(batch, takes, self._absorber)
             return
@@ -324,8 +328,8 @@ class SegmentObserver:
             self._ahead = self._passed < self._seen * _FEW
         self._seen = self._passed = self._unspliced = 0
         if way != (self._to_bytes, self._ahead):
-            for takes in ("lines", "ended", "absorbed lines", "absorbed ended"):
-                self._segments.pop(takes, None)
+            for takes in [takes for takes in self._segments if takes not in ("events", "absorbed events")]:
+                del self._segments[takes]
             self._meters.clear()
 
     def _compile(self, takes: _Takes) -> Segment:
@@ -343,7 +347,9 @@ class SegmentObserver:
         return segment
 
     def _compiled(self, takes: _Takes, spent: list[int] | None = None) -> Segment:
-        if takes == "lines" or takes == "ended" or takes == "events":
+        absorbed = _UNABSORBED.get(takes)
+        if absorbed is None:
+            assert takes in _ABSORBED
             return compile_segment(
                 self._steps, takes, self._kept, to_bytes=self._to_bytes, ahead=self._ahead, spent=spent
             )
@@ -351,13 +357,7 @@ class SegmentObserver:
         assert absorber is not None
         assert self._absorbing is not None
         last = Step(self._absorbing, absorber.node.name, absorber.node.place)
-        return compile_segment(
-            [*self._steps, last],
-            "lines" if takes == "absorbed lines" else "ended" if takes == "absorbed ended" else "events",
-            self._kept,
-            ahead=self._ahead,
-            spent=spent,
-        )
+        return compile_segment([*self._steps, last], absorbed, self._kept, ahead=self._ahead, spent=spent)
 
     def _drop(self, count: int) -> None:
         node = self._nodes[0]
@@ -427,13 +427,22 @@ class SegmentObserver:
         if stage.on_error == "dead_letter":
             self._context.reject(record)
         elif stage.on_error == "fail":
-            seen = values["line"] - batch.first + 1 if isinstance(batch, Lines) else values["seen"]
+            seen = batch.index(values["line"]) + 1 if isinstance(batch, Lines) else values["seen"]
             self._unseen = len(batch) - seen
             self._failure = ParseError(
                 f"{self._context.pipeline.name}, {step}: {record.data['error']} (line {record.line} of {record.runner})"
             )
             return True
         return False
+
+
+def taken_of(batch: Batch) -> Taken:
+    """Give what a loop for this batch is compiled for."""
+    if not isinstance(batch, Lines):
+        return "events"
+    if batch.numbers is not None:
+        return "numbered"
+    return "lines" if batch.ended is None else "ended"
 
 
 def _record(error: Exception, values: dict[str, Any], step: Step, segment: Segment, index: int, batch: Batch) -> Event:

@@ -3,9 +3,10 @@
 A worker knows nothing but its stages. Whatever happens to it, the collector still has the lines, and gives them to another.
 It reads requests from its standard input and ends with that; it writes answers to the descriptor that it is told.
 
-A message is the length of its body, eight bytes, little-endian, and the body. The first request is a pickled `Setup`; each
-of the others is a batch, and has one answer. Those are in the format of `marshal`, which keeps every value of Python's own
-types as it is, and costs less than pickle; a payload with anything else in it is pickled.
+A message is the length of its body, eight bytes, little-endian, and the body. The first request is a pickled `Setup`. Each
+of the others begins with a byte that says what is asked, and has one answer. Batches and answers are in the format of
+`marshal`, which keeps every value of Python's own types as it is, and costs less than pickle; a payload with anything else
+in it is pickled.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import compress
 from typing import Any, Final
 
 from rx_collector.event import Event, Lines, Origin, Packed, encode_json, from_json, from_message, pack
@@ -27,7 +29,30 @@ from rx_collector.ledger import Ledger, Node
 from rx_collector.stream.flow import Batch, Context
 from rx_collector.stream.segment import SegmentObserver, Step
 
-__all__ = ["Answer", "Setup", "batch_as_bytes", "events_of", "main", "read_message", "records_of", "write_message"]
+__all__ = [
+    "AGAIN",
+    "MEMORY",
+    "REMEMBER",
+    "Answer",
+    "Buffer",
+    "Request",
+    "Setup",
+    "events_of",
+    "main",
+    "read_message",
+    "records_of",
+    "request_of_events",
+    "request_of_lines",
+    "write_message",
+]
+
+#: What is asked: to do a batch of lines or of events; to do one again, of which no more is asked than what is kept of it;
+#: to give all that is kept, and to keep that.
+_DO_LINES: Final = b"l"
+_DO_EVENTS: Final = b"e"
+AGAIN: Final = b"a"
+MEMORY: Final = b"m"
+REMEMBER: Final = b"r"
 
 _LENGTH: Final = 8
 _SET_PARENT_DEATH_SIGNAL: Final = 1  # of prctl(2)
@@ -46,17 +71,22 @@ class Setup:
     to_bytes: bool
 
 
+#: Bytes in some form, and what they are for a request: its parts.
+Buffer = bytes | bytearray | memoryview
+Request = tuple[Buffer, ...]
+
 #: What became of a batch: the counts of each stage, the first rejection at each, the dead letters, the events, and why the
 #: stream has failed, if it has.
-Answer = tuple[list[tuple[Any, ...]], list[tuple[int, Any]], list[Any], tuple[Any, ...], str | None]
+Answer = tuple[list[tuple[Any, ...]], list[tuple[int, Any]], list[Any], tuple[Any, ...] | bytes, str | None]
 
 
 # Messages
 
 
-def write_message(descriptor: int, body: bytes) -> None:
-    """Write a message. Blocks until all of it is in the pipe. Raises OSError when nobody reads it any more."""
-    views = [memoryview(len(body).to_bytes(_LENGTH, "little")), memoryview(body)]
+def write_message(descriptor: int, *body: Buffer) -> None:
+    """Write a message, of these parts. Blocks until all is in the pipe. Raises OSError when nobody reads it any more."""
+    parts = [memoryview(part) for part in body]
+    views = [memoryview(sum(map(len, parts)).to_bytes(_LENGTH, "little")), *parts]
     while views:
         written = os.writev(descriptor, views)
         while views and written >= len(views[0]):
@@ -85,20 +115,72 @@ def _read(descriptor: int, count: int) -> bytearray | None:
 # Batches, on their way to a worker
 
 
-def batch_as_bytes(batch: Lines) -> bytes:
-    """Give a batch as bytes."""
-    origin = batch.origin
-    shared = (origin.run, origin.runner, origin.incarnation, origin.pid, origin.observed_ns, origin.type, origin.parsed)
-    lines = batch.lines if batch.ended is None else b"".join(batch.ended)
-    return marshal.dumps((lines, batch.first, shared, batch.repaired, batch.broken))
+def request_of_lines(batch: Lines, chosen: bytes | None = None) -> Request:
+    """Give the request that has lines done: those for which there is a 1 in `chosen`, or all of them. Where they have
+    their newlines, they are sent as one text, not copied if it is there already.
+    """
+    lines = None
+    text: Request = ()
+    if batch.ended is None:
+        lines = batch.lines if chosen is None else [*compress(batch.lines, chosen)]
+    elif chosen is not None:
+        text = (b"".join(compress(batch.ended, chosen)),)
+    elif batch.block is not None:
+        block, start = batch.block
+        text = (batch.ended[0], memoryview(block)[start : block.rfind(b"\n") + 1])
+    else:
+        text = (b"".join(batch.ended),)
+    head = marshal.dumps((lines, batch.first, chosen, _shared(batch.origin), batch.repaired, batch.broken))
+    return _DO_LINES, len(head).to_bytes(_LENGTH, "little"), head, *text
 
 
-def _batch_of(body: bytearray) -> Lines:
-    lines, first, origin, repaired, broken = marshal.loads(body)
-    if isinstance(lines, bytes):
-        ended = BytesIO(lines).readlines()
-        return Lines.of_ended(ended, first, Origin(*origin), (lines, len(ended[0])))
-    return Lines(lines, first, Origin(*origin), repaired, broken)
+def _lines_of(body: memoryview) -> Lines:
+    end = _LENGTH + int.from_bytes(body[:_LENGTH], "little")
+    lines, first, chosen, shared, repaired, broken = marshal.loads(body[_LENGTH:end])
+    origin = Origin(*shared)
+    if lines is None:
+        text = bytes(body[end:])
+        ended = BytesIO(text).readlines()
+        if chosen is None:
+            return Lines.of_ended(ended, first, origin, (text, len(ended[0])))
+        lines = [line[:-1] for line in ended]
+    batch = Lines(lines, first, origin, repaired, broken)
+    if chosen is not None:
+        batch.numbers = [*compress(range(first, first + len(chosen)), chosen)]
+    return batch
+
+
+def _shared(origin: Origin) -> tuple[Any, ...]:
+    """Give the parts of an origin that `Origin` is made from."""
+    return origin.run, origin.runner, origin.incarnation, origin.pid, origin.observed_ns, origin.type, origin.parsed
+
+
+# Events as a whole: these are rare among what workers are given.
+
+
+def request_of_events(events: Sequence[Event]) -> Request:
+    """Give the request that has events done. Raises what pickling their payloads does."""
+    return _DO_EVENTS, _whole(events)
+
+
+def _whole(events: Sequence[Event]) -> bytes:
+    origins = {id(event.origin): _shared(event.origin) for event in events}
+    return pickle.dumps(
+        [
+            (event.data, event.raw, origins[id(event.origin)], event.line, event.encoded, event._time_ns, event.part)
+            for event in events
+        ]
+    )
+
+
+def _of_whole(body: bytes | memoryview) -> list[Event]:
+    origins: dict[tuple[Any, ...], Origin] = {}
+    events = []
+    for data, raw, shared, *rest in pickle.loads(body):
+        if shared not in origins:
+            origins[shared] = Origin(*shared)
+        events.append(Event(data, raw, origins[shared], *rest))
+    return events
 
 
 # Events, on their way back
@@ -117,7 +199,9 @@ def _pack_events(events: Sequence[Event], batch: Lines) -> tuple[Any, ...]:
         form = 0 if event.raw is None else _HAS_RAW
         if data is from_message:
             forms.append(form + _MESSAGE)
-        elif data is from_json and (event.encoded is event.raw or (repaired and event.encoded is batch.lines[number])):
+        elif data is from_json and (
+            event.encoded is event.raw or (repaired and event.encoded is batch.lines[batch.index(event.line)])
+        ):
             forms.append(form + _LINE)
         elif data is from_json:
             forms.append(form + _JSON)
@@ -151,8 +235,11 @@ def _of_packed(packed: bytes, text: bytes | None) -> Any:
     return Packed(packed) if text is not None and text[:1] == b"{" else Packed(packed).unpack()
 
 
-def events_of(columns: tuple[Any, ...], batch: Lines) -> list[Event]:
-    """Make the events again, of the lines of their batch."""
+def events_of(columns: tuple[Any, ...] | bytes, batch: Batch) -> list[Event]:
+    """Make the events again, of the lines of their batch. They are in the order of these."""
+    if isinstance(columns, bytes):
+        return _of_whole(columns)
+    assert isinstance(batch, Lines)
     forms, numbers, encoded, packed, times, parts = columns
     origin, first, repaired = batch.origin, batch.first, batch.repaired
     count = len(forms)
@@ -207,15 +294,16 @@ def events_of(columns: tuple[Any, ...], batch: Lines) -> list[Event]:
 # Dead letters
 
 
-def _pack_record(record: Event) -> tuple[bytes, int, str]:
-    return pack(record.data), record.line, record.part
+def _pack_record(record: Event) -> tuple[Any, ...]:
+    return pack(record.data), record.line, record.part, _shared(record.origin)
 
 
-def records_of(packed: Sequence[Any], batch: Lines) -> list[Event]:
+def records_of(packed: Sequence[Any]) -> list[Event]:
     """Make the records of rejected events again."""
-    origin = batch.origin
-    of_records = Origin(origin.run, origin.runner, origin.incarnation, origin.pid, origin.observed_ns, "rejected")
-    return [Event(Packed(data).unpack(), None, of_records, line, None, None, part) for data, line, part in packed]
+    return [
+        Event(Packed(data).unpack(), None, Origin(*shared), line, None, None, part)
+        for data, line, part, shared in packed
+    ]
 
 
 # The process
@@ -227,6 +315,15 @@ class _Observer(SegmentObserver):
     def __init__(self, setup: Setup, nodes: Sequence[Node], out: _Out, context: Context) -> None:
         super().__init__(setup.steps, nodes, out, context, to_bytes=setup.to_bytes)
         self.first: dict[int, Event] = {}  # the first rejection at each stage
+
+    def memory(self) -> bytes:
+        """Give what the stages keep that have a key, pickled."""
+        steps = self._steps
+        return pickle.dumps({at: kept for at, kept in self._kept.items() if not steps[at[0]].operator.independent})
+
+    def remember(self, memory: memoryview) -> None:
+        """Keep what another process kept. Nothing was done before."""
+        self._kept.update(pickle.loads(memory))
 
     def warn_of_rejection(self, record: Event, stage: int) -> None:
         self.first.setdefault(stage, record)
@@ -263,7 +360,20 @@ class _Worker:
         self._observer = _Observer(setup, self._nodes, self._out, context)
 
     def answer(self, body: bytearray) -> bytes:
-        batch = _batch_of(body)
+        """Do what is asked, and give the answer to it."""
+        asked, rest = bytes(body[:1]), memoryview(body)[1:]
+        if asked == MEMORY:
+            return self._observer.memory()
+        if asked == REMEMBER:
+            self._observer.remember(rest)
+            return b""
+        if asked == AGAIN:
+            self._do(bytes(rest[:1]), rest[1:])
+            return b""
+        return self._do(asked, rest)
+
+    def _do(self, asked: bytes, body: memoryview) -> bytes:
+        batch = _lines_of(body) if asked == _DO_LINES else _of_whole(body)
         self._out.events, self._observer.first = [], {}
         self._records.clear()
         self._observer.on_batch(batch)
@@ -271,7 +381,9 @@ class _Worker:
         self._nodes[:] = [Node(node.name) for node in self._nodes]
         first = [(stage, _pack_record(record)) for stage, record in self._observer.first.items()]
         records = [_pack_record(record) for record in self._records]
-        answer: Answer = counts, first, records, _pack_events(self._out.events, batch), self._out.failure
+        events = self._out.events
+        columns = _pack_events(events, batch) if isinstance(batch, Lines) else _whole(events)
+        answer: Answer = counts, first, records, columns, self._out.failure
         return marshal.dumps(answer)
 
 
@@ -302,9 +414,9 @@ def main(answers: int, parent: int) -> None:
             return
         worker = _Worker(pickle.loads(body))
         while (body := read_message(0)) is not None:
-            write_message(answers, b"+" + worker.answer(body))
+            write_message(answers, b"+", worker.answer(body))
     except BrokenPipeError:
         pass  # the collector has gone
     except Exception:
-        write_message(answers, b"-" + traceback.format_exc().encode())
+        write_message(answers, b"-", traceback.format_exc().encode())
         sys.exit(1)

@@ -8,6 +8,10 @@ What a process has in hand is not forgotten here before its answer is there, who
 same lines again, and nothing of the first answer was seen by anybody: each event comes once, in its place.
 
 Few lines cost less here than on their way, so a batch of a few is not given away while nothing else is under way.
+
+Where stages keep something by a key, each process has the events of some keys (see `rx_collector.stream.sharing`): a batch
+is done in parts, each by the process that has its lane, and goes on when the last of them is there. Then it is known for
+each process what it was asked since it last gave what it keeps; another one in its place is given that, and asked again.
 """
 
 from __future__ import annotations
@@ -21,8 +25,10 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, Final
 
 from rx_collector.errors import ParseError, ProcessError, RxCollectorError
 from rx_collector.event import Lines
@@ -31,13 +37,33 @@ from rx_collector.log import logger
 from rx_collector.pipes import LARGEST, widen
 from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context
 from rx_collector.stream.segment import SegmentObserver, Step
-from rx_collector.stream.worker import Answer, Setup, batch_as_bytes, events_of, read_message, records_of, write_message
+from rx_collector.stream.sharing import Router, Sharing
+from rx_collector.stream.worker import (
+    AGAIN,
+    MEMORY,
+    REMEMBER,
+    Answer,
+    Buffer,
+    Request,
+    Setup,
+    events_of,
+    read_message,
+    records_of,
+    request_of_events,
+    request_of_lines,
+    write_message,
+)
 
 __all__ = ["FEW", "Workers"]
 
 FEW: Final = 64  # lines that are done here while nothing is under way
 _MOST_TRIES: Final = 3  # for one batch; what ends three processes would end a fourth
+#: Bytes of requests that are remembered before a process is asked what it keeps, and how many times as long as that they
+#: are at least: so that giving it takes a small part of the time.
+_REMEMBERED: Final = 4 << 20
+_TIMES_MEMORY: Final = 8
 _LAST_WAIT: Final = 2.0  # seconds that threads and processes may take to end once they were told to
+_LINE: Final = attrgetter("line")
 _MAIN: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from rx_collector.stream.worker import main; main(int(sys.argv[2]), int(sys.argv[3]))"
@@ -48,20 +74,76 @@ class _Ended(Exception):
     """There is nothing to do any more."""
 
 
-class _Ticket:
-    """A batch until what came of it is delivered: done `here`, in its turn, or by a process, which then has an `answer`."""
+class _Failed(Exception):
+    """There is a bug in a worker; the text is its traceback."""
 
-    def __init__(self, batch: Batch) -> None:
+
+class _Part:
+    """What one process has to do of a batch: all of it, or the lines that are `chosen` with a 1."""
+
+    def __init__(self, batch: Batch, chosen: bytes | None = None) -> None:
         self.batch = batch
-        self.here = False
-        self.begun = False  # its delivery
+        self._chosen = chosen
         self.answer: bytearray | None = None
         self.tries = 0
 
+    def request(self) -> Request:
+        """Give what the process is asked."""
+        if isinstance(self.batch, Lines):
+            return request_of_lines(self.batch, self._chosen)
+        return request_of_events(self.batch)
+
     def __str__(self) -> str:
-        assert isinstance(self.batch, Lines)
+        if not isinstance(self.batch, Lines):
+            return f"{len(self.batch)} events"
         first, last = self.batch.first, self.batch.first + len(self.batch) - 1
-        return f"the lines {first} to {last} of {self.batch.origin.runner}"
+        some = "some of " if self._chosen is not None else ""
+        return f"{some}the lines {first} to {last} of {self.batch.origin.runner}"
+
+
+class _Ticket:
+    """A batch until what came of it is delivered: done `here`, in its turn, or in `parts` by processes."""
+
+    def __init__(self, batch: Batch, parts: Sequence[_Part] = ()) -> None:
+        self.batch = batch
+        self.parts = parts
+        self.here = not parts
+        self.begun = False  # its delivery
+
+    @property
+    def done(self) -> bool:
+        """Whether it can go on."""
+        return all(part.answer is not None for part in self.parts)
+
+
+class _Memory:
+    """What a process keeps, so that another one can take its place: what it gave of it, and what it was asked since."""
+
+    def __init__(self) -> None:
+        self._given: bytearray | None = None
+        self._asked: list[Request] = []
+        self._size = 0
+        self._of: _Process | None = None
+
+    def give_to(self, process: _Process) -> bool:
+        """See that the process knows it. False when it is gone."""
+        if process is not self._of:
+            if self._given is not None and process.ask(REMEMBER, self._given) is None:
+                return False
+            for request in self._asked:
+                if process.ask(AGAIN, *request) is None:
+                    return False
+            self._of = process
+        return True
+
+    def add(self, process: _Process, request: Request) -> None:
+        """Note that a request was answered."""
+        self._asked.append(request)
+        self._size += sum(map(len, request))
+        if self._size > max(_REMEMBERED, _TIMES_MEMORY * len(self._given or b"")):
+            given = process.ask(MEMORY)
+            if given is not None:
+                self._given, self._asked, self._size = given, [], 0
 
 
 class _Process:
@@ -92,16 +174,23 @@ class _Process:
         for pipe in (self._requests, self._answers):
             widen(pipe, LARGEST)
 
-    def ask(self, request: bytes) -> bytearray | None:
-        """Send a request and give the answer. Blocks. None when the process is gone."""
+    def ask(self, *request: Buffer) -> bytearray | None:
+        """Send a request, of these parts, and give the answer. Blocks. None when the process is gone. Raises _Failed."""
         try:
             if self._setup is not None:
                 write_message(self._requests, self._setup)
                 self._setup = None
-            write_message(self._requests, request)
-            return read_message(self._answers)
+            write_message(self._requests, *request)
+            answer = read_message(self._answers)
         except OSError:  # nobody reads it any more
             return None
+        if answer is None:
+            return None
+        sign = answer[:1]
+        del answer[:1]
+        if sign == b"-":
+            raise _Failed(answer.decode())
+        return answer
 
     def gone(self) -> bool:
         """Whether it has ended. Does not block."""
@@ -141,6 +230,11 @@ class _Process:
         return f"was ended by signal {self.signal}" if self.signal is not None else f"exited with code {self.code}"
 
 
+def _ones(lane: int) -> bytes:
+    """Give what makes of the lanes of lines a 1 for each line of this one, and a 0 for each other (`bytes.translate`)."""
+    return bytes(lane) + b"\1" + bytes(255 - lane)
+
+
 class _Ahead:
     """What follows the loop that runs here: what follows the workers."""
 
@@ -153,7 +247,7 @@ class _Ahead:
 
 
 class Workers(Connection):
-    """The observer before a row of stages that `count` processes share. Each process has a thread here.
+    """The observer before a row of stages that `count` processes share, by a key or not. Each process has a thread here.
 
     `on_batch` blocks while there are two batches for each process. What was taken and has not come back is held by the
     first stage. Disposing of it ends the processes at once; they have nothing to lose.
@@ -167,6 +261,7 @@ class Workers(Connection):
         downstream: BatchObserver,
         context: Context,
         *,
+        by: Sharing | None = None,
         to_bytes: bool = False,
     ) -> None:
         name = context.pipeline.name
@@ -183,7 +278,10 @@ class Workers(Connection):
         self._most = 2 * count
         self._changed = threading.Condition()
         self._tickets: deque[_Ticket] = deque()  # in the order of the batches, until they are delivered
-        self._waiting: deque[_Ticket] = deque()  # those of them that no process has yet
+        self._router = None if by is None else Router(by, count)
+        # Their parts that no process has yet: of all processes, or of each.
+        lanes: list[deque[_Part]] = [deque() for _ in range(1 if by is None else count)]
+        self._lanes = lanes * count if by is None else lanes
         self._finished = False  # the threads have nothing to do any more
         self._ended = False  # nothing comes any more
         self._error: Exception | None = None  # ... for this reason, or the stream has failed
@@ -192,8 +290,8 @@ class Workers(Connection):
         nodes[0].held = lambda: self._held
         self._processes: dict[int, _Process] = {}
         self._threads = [
-            threading.Thread(target=self._serve, args=(number,), name=f"rx-{name}-worker-{number}", daemon=True)
-            for number in range(1, count + 1)
+            threading.Thread(target=self._serve, args=(number,), name=f"rx-{name}-worker-{number + 1}", daemon=True)
+            for number in range(count)
         ]
         self._threads.append(threading.Thread(target=self._deliver, name=f"rx-{name}-workers", daemon=True))
         context.connections.append(self)
@@ -210,26 +308,53 @@ class Workers(Connection):
     # What comes
 
     def on_batch(self, batch: Batch) -> None:
+        if self._router is not None:
+            for some, lanes in self._routed(batch, self._router):
+                parts = {lane: _Part(some, chosen) for lane, chosen in lanes.items()}
+                self._put(_Ticket(some, [*parts.values()]), parts)
+        elif isinstance(batch, Lines):
+            part = _Part(batch)
+            if not self._put(_Ticket(batch, [part]), {0: part}, unless_few=True):
+                self._local.on_batch(batch)
+        elif not self._put(_Ticket(batch), {}, unless_few=True):
+            self._local.on_batch(batch)
+
+    def _routed(self, batch: Batch, router: Router) -> Iterator[tuple[Batch, dict[int, bytes | None]]]:
+        """Give a batch of lines, with those of each lane; or the events of one lane that follow each other, since what
+        comes of events could not be put back into their order.
+        """
+        of_each = router.lanes(batch)
+        if isinstance(batch, Lines):
+            lanes = set(of_each)
+            yield batch, {lane: of_each.translate(_ones(lane)) if len(lanes) > 1 else None for lane in lanes}
+            return
+        at = 0
+        for lane, run in groupby(of_each):
+            count = len([*run])
+            yield batch[at : at + count], {lane: None}
+            at += count
+
+    def _put(self, ticket: _Ticket, parts: Mapping[int, _Part], *, unless_few: bool = False) -> bool:
+        """Line up a batch. False when nothing is under way and there is so little of it that it is done here at once."""
+        batch = ticket.batch
+        few = unless_few and (not isinstance(batch, Lines) or len(batch) <= FEW)
         with self._changed:
-            here = not self._tickets and (not isinstance(batch, Lines) or len(batch) <= FEW)
-            while not here and len(self._tickets) >= self._most and not self._lost:
+            if few and not self._tickets and not self._lost:
+                return False
+            while len(self._tickets) >= self._most and not self._lost:
                 self._changed.wait()
             if self._lost:
                 self._drop(len(batch))
-                return
-            if not here:
-                ticket = _Ticket(batch)
-                if isinstance(batch, Lines):
-                    with self._context.ledger.lock:
-                        self._nodes[0].taken += len(batch)
-                        self._held += len(batch)
-                    self._waiting.append(ticket)
-                else:
-                    ticket.here = True
-                self._tickets.append(ticket)
-                self._changed.notify_all()
-        if here:
-            self._local.on_batch(batch)
+                return True
+            if parts:
+                with self._context.ledger.lock:
+                    self._nodes[0].taken += len(batch)
+                    self._held += len(batch)
+                for lane, part in parts.items():
+                    self._lanes[lane].append(part)
+            self._tickets.append(ticket)
+            self._changed.notify_all()
+        return True
 
     def on_error(self, error: Exception) -> None:
         self._ends(error)
@@ -248,16 +373,21 @@ class Workers(Connection):
     def _serve(self, number: int) -> None:
         try:
             process = self._start(number)
-            while (ticket := self._next()) is not None:
-                while process.gone() or not self._done(process, ticket):
+            lane, memory = self._lanes[number], None if self._router is None else _Memory()
+            while (part := self._next(lane)) is not None:
+                while process.gone() or not self._done(process, part, memory):
                     process.end()
                     if self._finished:
                         return
-                    self._died(process, ticket)
+                    self._died(process, part)
                     process = self._start(number)
             process.end()
         except _Ended:
             pass
+        except _Failed as failed:
+            process.end()
+            logger.error("{}: a worker failed\n{}", self._name, failed)
+            self._fail(ProcessError(f"{self._name}: a worker failed: {str(failed).splitlines()[-1]}"))
         except RxCollectorError as error:
             self._fail(error)
         except Exception as error:
@@ -278,38 +408,38 @@ class Workers(Connection):
             process.kill()
             process.end()
             raise _Ended
-        logger.debug("{}: worker {} started, pid {}", self._name, number, process.pid)
+        logger.debug("{}: worker {} started, pid {}", self._name, number + 1, process.pid)
         return process
 
-    def _next(self) -> _Ticket | None:
+    def _next(self, lane: deque[_Part]) -> _Part | None:
         with self._changed:
-            while not self._waiting and not self._finished:
+            while not lane and not self._finished:
                 self._changed.wait()
-            return None if self._finished else self._waiting.popleft()
+            return None if self._finished else lane.popleft()
 
-    def _done(self, process: _Process, ticket: _Ticket) -> bool:
-        """Have a batch done. False when the process is gone."""
-        assert isinstance(ticket.batch, Lines)
-        ticket.tries += 1
-        answer = process.ask(batch_as_bytes(ticket.batch))
+    def _done(self, process: _Process, part: _Part, memory: _Memory | None) -> bool:
+        """Have a part of a batch done. False when the process is gone."""
+        part.tries += 1
+        if memory is not None and not memory.give_to(process):
+            return False
+        request = part.request()
+        answer = process.ask(*request)
         if answer is None:
             return False
-        if answer[:1] == b"-":
-            process.end()
-            logger.error("{}: a worker failed\n{}", self._name, answer[1:].decode())
-            raise ProcessError(f"{self._name}: a worker failed: {answer[1:].decode().splitlines()[-1]}")
         with self._changed:
-            ticket.answer = answer
+            part.answer = answer
             self._changed.notify_all()
+        if memory is not None:
+            memory.add(process, request)
         return True
 
-    def _died(self, process: _Process, ticket: _Ticket) -> None:
+    def _died(self, process: _Process, part: _Part) -> None:
         with self._context.ledger.lock:
             self._nodes[0].notes["workers_died"] += 1
         ended = f"{self._name}: worker {process.pid} {process.how()}"
-        if ticket.tries == _MOST_TRIES:
-            raise ProcessError(f"{ended}, as {_MOST_TRIES} did over {ticket}", code=process.code, signal=process.signal)
-        logger.warning("{}; {} are done by another", ended, ticket)
+        if part.tries == _MOST_TRIES:
+            raise ProcessError(f"{ended}, as {_MOST_TRIES} did over {part}", code=process.code, signal=process.signal)
+        logger.warning("{}; {} are done by another", ended, part)
 
     # What goes on, on a thread of its own
 
@@ -340,7 +470,7 @@ class Workers(Connection):
             while not self._lost:
                 if self._tickets:
                     ticket = self._tickets[0]
-                    if ticket.here or ticket.answer is not None:
+                    if ticket.done:
                         ticket.begun = True
                         return ticket
                 elif self._ended:
@@ -350,37 +480,47 @@ class Workers(Connection):
 
     def _account(self, ticket: _Ticket) -> None:
         """Count what became of a batch, and send on what came of it."""
-        batch, answer = ticket.batch, ticket.answer
-        assert isinstance(batch, Lines)
-        assert answer is not None
-        loaded: Answer = marshal.loads(memoryview(answer)[1:])
-        counts, first, records, columns, failure = loaded
+        batch = ticket.batch
+        answers: list[Answer] = [marshal.loads(part.answer or b"") for part in ticket.parts]
         with self._context.ledger.lock:
             if self._lost:
                 return  # it was counted as lost
             self._held -= len(batch)
-            for index, (node, count) in enumerate(zip(self._nodes, counts, strict=True)):
-                taken, out, filtered, rejected, merged, made, dropped, notes = count
-                node.taken += taken if index else taken - len(batch)
-                node.out += out
-                node.filtered += filtered
-                node.rejected += rejected
-                node.merged += merged
-                node.made += made
-                node.dropped.update(dropped)
-                node.notes.update(notes)
-        for stage, record in first:
-            self._local.warn_of_rejection(records_of([record], batch)[0], stage)
-        for stage, count in enumerate(counts):
-            for what in count[-1]:
-                self._local.warn_of_note(stage, what)
-        for record in records_of(records, batch):
+            self._nodes[0].taken -= len(batch)  # which was counted when it came
+            for counts, *_ in answers:
+                self._count(counts)
+        first = [(stage, record) for _, found, *_ in answers for stage, record in found]
+        for stage, record in sorted(first, key=lambda pair: pair[1][1]):  # its line
+            self._local.warn_of_rejection(records_of([record])[0], stage)
+        for counts, *_ in answers:
+            for stage, count in enumerate(counts):
+                for what in count[-1]:
+                    self._local.warn_of_note(stage, what)
+        records = [record for _, _, found, *_ in answers for record in records_of(found)]
+        events = [event for *_, columns, _ in answers for event in events_of(columns, batch)]
+        if len(answers) > 1:
+            records.sort(key=_LINE)
+            events.sort(key=_LINE)
+        for record in records:
             self._context.reject(record)
-        events = events_of(columns, batch)
         if events:
             self._downstream.on_batch(events)
-        if failure is not None:
-            self._fail(ParseError(failure))
+        for *_, failure in answers:
+            if failure is not None:
+                self._fail(ParseError(failure))
+
+    def _count(self, counts: list[tuple[Any, ...]]) -> None:
+        """Count what became of a part. Called with the ledger's lock held."""
+        for node, count in zip(self._nodes, counts, strict=True):
+            taken, out, filtered, rejected, merged, made, dropped, notes = count
+            node.taken += taken
+            node.out += out
+            node.filtered += filtered
+            node.rejected += rejected
+            node.merged += merged
+            node.made += made
+            node.dropped.update(dropped)
+            node.notes.update(notes)
 
     # The end
 

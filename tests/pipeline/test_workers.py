@@ -198,10 +198,10 @@ def test_in_tests_and_replays_no_process_is_started(tmp_path: Path, monkeypatch:
         ("workers: 3", "workers: many", "workers", "'many' is not a count; write a whole number such as 10_000"),
         (
             "filter: int(message) > 0",
-            "dedupe: message",
+            "skip: 3",
             "workers",
-            "3 workers have nothing to do: they share the first operators as far as these keep nothing from event to "
-            "event, and dedupe does",
+            "3 workers have nothing to do: they share the first operators, as far as these keep nothing or keep it by a key "
+            "of the line; skip does not",
         ),
         (
             "operators:\n      - filter: int(message) > 0",
@@ -232,14 +232,40 @@ def test_workers_of_a_pipeline_that_reads_a_pipeline_get_nothing_to_do(tmp_path:
 
 def test_explain_says_what_is_shared_and_what_it_costs(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text(
-        text("[seq, '3']").replace("    sinks:", "      - dedupe: message\n      - set: {a: 1}\n    sinks:")
+        text("[seq, '3']").replace("    sinks:", "      - skip: 2\n      - set: {a: 1}\n    sinks:")
     )
     shown = command("explain", "x.yaml", cwd=tmp_path).stdout
     assert "3 workers, processes of 15 MB each, share operators[0] filter: a batch of more than 64 lines" in shown
     assert "a line to send it there" in shown
-    assert "operators[1] dedupe and what follows is done in this process: it keeps something from event" in shown
+    assert "operators[1] skip and what follows is done in this process: it keeps something from event" in shown
     assert shown.count("fused stage") == 2
     measured = command("explain", "--analyze", "x.yaml", cwd=tmp_path)
     assert measured.returncode == 0, measured.stderr
     assert "no workers: what is measured is done in this process, not in 3" in measured.stdout
     assert measured.stdout.count("fused stage") == 1
+
+
+def test_explain_says_how_keys_are_shared(tmp_path: Path) -> None:
+    operators = "      - dedupe: [message, '1']\n      - redact: {}\n      - throttle: {count: 1, key: meta.pid}\n"
+    (tmp_path / "x.yaml").write_text(text("[seq, '3']").replace("    sinks:", f"{operators}    sinks:"))
+    shown = command("explain", "x.yaml", cwd=tmp_path).stdout
+    head = (
+        "3 workers, processes of 15 MB each, share operators[0] filter to operators[2] redact: of each batch the lines "
+    )
+    assert f"{head}with the same message go to the same one\n" in shown
+    assert "a line to read that and send it there" in shown
+    assert "given what that one kept, and does again what came since" in shown
+    assert "operators[3] throttle and what follows is done in this process: its key has nothing of that one" in shown
+    (tmp_path / "x.yaml").write_text(
+        text("[seq, '3']").replace("filter: int(message) > 0", "parse: json\n      - set: {k: a}\n      - dedupe: k")
+    )
+    shown = command("explain", "x.yaml", cwd=tmp_path).stdout
+    read = "with the same k go to the same one, which operators[0] parse and operators[1] set give"
+    assert f"share operators[0] parse to operators[2] dedupe: of each batch the lines {read}" in shown
+    (tmp_path / "x.yaml").write_text(
+        text("[seq, '3']").replace("filter: int(message) > 0", "parse: logfmt\n      - dedupe: k")
+    )
+    shown = command("explain", "x.yaml", cwd=tmp_path).stdout
+    assert "share operators[0] parse: a batch of more than 64 lines" in shown
+    why = "its key is read from what operators[0] parse makes, which costs as much as what could be shared"
+    assert f"operators[1] dedupe and what follows is done in this process: {why}" in shown

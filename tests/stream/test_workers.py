@@ -29,6 +29,7 @@ from rx_collector.stream.eventstream import EventStream, new_context
 from rx_collector.stream.flow import Context
 from rx_collector.stream.operator import OPERATORS, Stage
 from rx_collector.stream.segment import Step, compile_segment
+from rx_collector.stream.sharing import Share
 from rx_collector.stream.workers import FEW, Workers
 from tests.conftest import wait_until
 from tests.events import ORIGIN, Given, Result
@@ -184,7 +185,7 @@ ROWS: list[tuple[str, list[Any]]] = [
         "process.ndjson",
         [op.parse("json"), op.keep("pid", "comm"), op.cast({"pid": "float"}), op.coalesce({"c": ["comm", "pid"]})],
     ),
-    ("process.ndjson", [op.parse("json"), op.dedupe("pid", size=10), op.set(n="1")]),
+    ("process.ndjson", [op.parse("json"), op.redact(), op.dedupe("pid", size=10), op.set(n="1")]),
     ("process.ndjson", [op.parse("json"), op.aggregate({"n": "count()", "s": "sum(pid)"}, by="event")]),
     ("sslsniff.ndjson", [op.parse("json"), op.redact(), op.set(size="len(data)")]),
     ("strace.txt", [op.parse("regex", pattern=r"(?P<call>\w+)\((?P<rest>.*)"), op.encode({"call": "hex"})]),
@@ -492,10 +493,11 @@ def _format(name: str) -> Any:
 
 
 def test_how_far_a_row_is_shared() -> None:
-    rows = [op.parse("json"), op.filter("pid > 1"), op.dedupe("pid"), op.set(a="1"), op.buffer(count=2), op.set(b="2")]
+    rows = [op.parse("json"), op.filter("pid > 1"), op.skip(2), op.set(a="1"), op.buffer(count=2), op.set(b="2")]
     steps = [Step(operator, f"operators[{index}]") for index, operator in enumerate(rows)]
-    assert shared_by(steps, 1) == 0
-    assert shared_by(steps, 4) == 2
+    assert shared_by(steps, 1) is None
+    assert shared_by(steps, 4) == Share(2)
+    assert shared_by(steps[2:], 4) is None
     assert rows_of(steps) == [range(4), range(4, 5), range(5, 6)]
     assert rows_of(steps, 4) == [range(2), range(2, 4), range(4, 5), range(5, 6)]
     assert rows_of(steps[2:], 4) == rows_of(steps[2:])
