@@ -362,10 +362,11 @@ def boundary(sizes: Sizes, say: _Say) -> dict[str, Any]:
 # Growth
 
 
-#: What workers are measured with: little to do for a line, and much.
+#: What workers are measured with: little to do for a line, and much; what keeps nothing, and what keeps it by a key.
 _SHARED = {
     "filter": ["parse: json", 'filter: event == "EXEC"'],
     "redact": ["parse: json", "redact: {}"],
+    "scan and redact": ["parse: json", "scan: {fields: {n: 'default(n, 0) + 1'}, by: pid}", "redact: {}"],
 }
 
 

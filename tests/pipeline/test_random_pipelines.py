@@ -144,6 +144,11 @@ commands = st.sampled_from(
 
 def _may_be_shared(row: list[dict[str, Any]]) -> bool:
     return bool(row) and next(iter(row[0])) in (
+        "dedupe",
+        "throttle",
+        "sample",
+        "scan",
+        "diff",
         "filter",
         "map",
         "flat_map",
