@@ -17,7 +17,7 @@ import pytest
 from rx_collector import operators as op
 from rx_collector.config.options import TEXT, described, option
 from rx_collector.errors import ParseError, ProcessError
-from rx_collector.event import Event, Lines
+from rx_collector.event import Event, Lines, Origin
 from rx_collector.expressions.keys import hashable
 from rx_collector.ledger import Report
 from rx_collector.stream import workers as workers_module
@@ -112,6 +112,10 @@ ROWS: list[tuple[str, list[Any]]] = [
     ("process.ndjson", [op.parse("json", on_error="drop"), op.dedupe("pid // (pid % 3)"), op.map("this")]),
     ("process.ndjson", [op.filter("len(message) % 5"), op.dedupe("message"), op.parse("json"), op.redact()]),
     ("sslsniff.ndjson", [op.parse("json"), op.dedupe("len(data)", time="3us"), op.redact(), op.set(size="len(data)")]),
+    (
+        "process.ndjson",
+        [op.parse("json"), op.sample(every=2, key="pid"), op.set(a="1 // (timestamp % 5)"), op.map("this")],
+    ),
     ("process.ndjson", [op.parse("json"), op.flat_map("[this, this]"), op.dedupe("pid"), op.set(a="1")]),
 ]
 
@@ -130,7 +134,7 @@ def test_it_comes_to_the_same(capture: str, operators: list[Any]) -> None:
 
 
 def test_all_but_one_of_the_rows_are_shared_by_key() -> None:
-    assert [bool(share_of(*operators)[1]) for _, operators in ROWS] == [True] * 9 + [False]
+    assert [bool(share_of(*operators)[1]) for _, operators in ROWS] == [True] * 10 + [False]
 
 
 def test_events_among_the_lines_keep_their_place_and_their_key() -> None:
@@ -148,6 +152,12 @@ def test_events_among_the_lines_keep_their_place_and_their_key() -> None:
         mixed, op.filter("n != 3"), op.sample(every=4, key="n"), op.set(a="n"), op.map("{'a': a, 'b': 1 / a}")
     )
     assert {record["data"]["a"] for record in shared.rejected} == {0, None}  # of lines, which have no n here
+    origin = Origin("run", "exec", 1, 42, 1, "lifecycle")
+    for batch in told:
+        for event in batch:
+            event.origin = origin
+    shared = both(mixed, op.parse("json"), op.scan({"seen": "default(seen, 0) + 1"}, by="n"), op.set(a="n"))
+    assert max(event["seen"] for event in shared.result.events) > 55
 
 
 def test_values_that_are_one_key_are_in_one_process() -> None:
@@ -232,11 +242,12 @@ def test_what_does_not_parse(on_error: str) -> None:
 
 
 def test_the_first_rejection_is_logged_and_the_others_are_not(log: list[str]) -> None:
-    lines = [f'{{"n":{number}}}'.encode() if number % 3 else b"{no" for number in range(2, 2000)]
-    run(batches_of(lines), op.parse("json"), op.dedupe("n"), op.set(a="n"), workers=4)
-    said = [line for line in log if line.startswith("WARNING") and "more like this are counted" in line]
-    assert len(said) == 1
-    assert "(line 2 of exec" in said[0]
+    lines = [f'{{"n":{number}}}'.encode() for number in range(1, 2001)]
+    for first in range(2, 12):
+        run(batches_of(lines), op.parse("json"), op.dedupe("n"), op.set(a=f"1 / (n < {first})"), workers=4)
+        said = [line for line in log if line.startswith("WARNING") and "more like this are counted" in line]
+        assert len(said) == first - 1
+        assert f"(line {first} of exec" in said[-1]
 
 
 # Processes that die
@@ -435,6 +446,9 @@ def test_what_a_key_is_read_with() -> None:
     # the same name, but another value
     assert share_of(parse, op.dedupe("k"), op.set(k="a"), op.dedupe("k"), op.set(b="1"))[:2] == (3, ["k"])
     assert share_of(parse, op.scan({"k": "1"}, by="a"), op.dedupe("k"))[:2] == (2, ["a"])
+    assert share_of(parse, dedupe, op.scan({"k": "1"}, by="k"), dedupe, op.set(a="1"))[:2] == (3, ["k"])
+    changed = op.dedupe("a_change")
+    assert share_of(parse, changed, op.diff("a", by="a_change"), changed, op.set(a="1"))[:2] == (3, ["a_change"])
     assert share_of(parse, op.diff("a", by="b"), op.dedupe("a_change"))[:2] == (2, ["b"])
     assert share_of(parse, op.diff("a", by="b"), op.dedupe(["b", "a_change"]))[:2] == (3, ["b"])
 
@@ -447,6 +461,10 @@ def test_what_a_key_is_read_with() -> None:
         ([op.parse("json", duplicate_keys="first")], "its key is read from what operators[0] parse makes"),
         ([op.parse("json"), op.redact()], "its key is read from what operators[1] redact makes"),
         ([op.parse("json"), op.encode({"k": "hex"})], "its key is read from what operators[1] encode makes"),
+        (
+            [op.parse("json"), op.encode({"a": "hex"}), op.set(k="a")],
+            "its key is read from what operators[1] encode makes",
+        ),
         ([op.parse("json"), op.explode("k")], "its key is read from what operators[1] explode makes"),
         ([op.parse("json"), op.parse("json", field="k")], "its key is read from what operators[1] parse makes"),
     ],
