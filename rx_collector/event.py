@@ -28,6 +28,7 @@ __all__ = [
     "from_json",
     "from_message",
     "pack",
+    "raw_in_record",
     "rejected",
 ]
 
@@ -368,6 +369,14 @@ def encode_json(value: Any) -> bytes:
         return _encoder.encode(_without_events(value))
 
 
+def raw_in_record(raw: bytes) -> dict[str, str]:
+    """Give the field of a dead letter that has the line."""
+    try:
+        return {"raw": raw.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {"raw_base64": b2a_base64(raw, newline=False).decode("ascii")}
+
+
 def rejected(
     *,
     origin: Origin,
@@ -401,13 +410,7 @@ def rejected(
         "observed_time": format_time(origin.observed_ns),
         **({} if time_ns is None else {"time": format_time(time_ns)}),
     }
-    if raw is None:
-        record["data"] = data
-    else:
-        try:
-            record["raw"] = raw.decode("utf-8")
-        except UnicodeDecodeError:
-            record["raw_base64"] = b2a_base64(raw, newline=False).decode("ascii")
+    record |= {"data": data} if raw is None else raw_in_record(raw)
     return Event(
         record,
         None,

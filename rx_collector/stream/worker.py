@@ -16,15 +16,29 @@ import marshal
 import os
 import pickle
 import signal
+import struct
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import compress
+from operator import attrgetter
 from typing import Any, Final
 
-from rx_collector.event import Event, Lines, Origin, Packed, encode_json, from_json, from_message, pack
+from rx_collector.clock import Look
+from rx_collector.event import (
+    Event,
+    Lines,
+    Origin,
+    Packed,
+    encode_json,
+    from_json,
+    from_message,
+    pack,
+    raw_in_record,
+    rejected,
+)
 from rx_collector.ledger import Ledger, Node
 from rx_collector.stream.flow import Batch, Context
 from rx_collector.stream.segment import SegmentObserver, Step
@@ -55,11 +69,13 @@ MEMORY: Final = b"m"
 REMEMBER: Final = b"r"
 
 _LENGTH: Final = 8
+_CLOCKS: Final = struct.Struct("<3q")  # how they stood, before each batch
 _SET_PARENT_DEATH_SIGNAL: Final = 1  # of prctl(2)
 
 # How the payload of an event travels: not at all (its line says it), as JSON, or packed, with its JSON.
 _MESSAGE, _LINE, _JSON, _PACKED = range(4)
 _HAS_RAW: Final = 4
+_LINE_OF: Final = attrgetter("line")
 
 
 @dataclass(frozen=True)
@@ -75,9 +91,11 @@ class Setup:
 Buffer = bytes | bytearray | memoryview
 Request = tuple[Buffer, ...]
 
-#: What became of a batch: the counts of each stage, the first rejection at each, the dead letters, the events, and why the
-#: stream has failed, if it has.
-Answer = tuple[list[tuple[Any, ...]], list[tuple[int, Any]], list[Any], tuple[Any, ...] | bytes, str | None]
+#: What became of a batch: the counts of each stage, the first rejection at each, the dead letters, the events, and at which
+#: line the stream has failed and why, if it has.
+Answer = tuple[list[tuple[Any, ...]], list[tuple[int, Any]], list[Any], tuple[Any, ...] | bytes, tuple[int, str] | None]
+#: Takes an event that cannot be sent, and why.
+Refuse = Callable[[Event, Exception], None]
 
 
 # Messages
@@ -115,9 +133,9 @@ def _read(descriptor: int, count: int) -> bytearray | None:
 # Batches, on their way to a worker
 
 
-def request_of_lines(batch: Lines, chosen: bytes | None = None) -> Request:
+def request_of_lines(batch: Lines, look: Look, chosen: bytes | None = None) -> Request:
     """Give the request that has lines done: those for which there is a 1 in `chosen`, or all of them. Where they have
-    their newlines, they are sent as one text, not copied if it is there already.
+    their newlines, they are sent as one text, not copied if it is there already. `look` is how the clocks stand.
     """
     lines = None
     text: Request = ()
@@ -131,7 +149,7 @@ def request_of_lines(batch: Lines, chosen: bytes | None = None) -> Request:
     else:
         text = (b"".join(batch.ended),)
     head = marshal.dumps((lines, batch.first, chosen, _shared(batch.origin), batch.repaired, batch.broken))
-    return _DO_LINES, len(head).to_bytes(_LENGTH, "little"), head, *text
+    return _DO_LINES, _CLOCKS.pack(*look), len(head).to_bytes(_LENGTH, "little"), head, *text
 
 
 def _lines_of(body: memoryview) -> Lines:
@@ -158,9 +176,9 @@ def _shared(origin: Origin) -> tuple[Any, ...]:
 # Events as a whole: these are rare among what workers are given.
 
 
-def request_of_events(events: Sequence[Event]) -> Request:
+def request_of_events(events: Sequence[Event], look: Look) -> Request:
     """Give the request that has events done. Raises what pickling their payloads does."""
-    return _DO_EVENTS, _whole(events)
+    return _DO_EVENTS, _CLOCKS.pack(*look), _whole(events)
 
 
 def _whole(events: Sequence[Event]) -> bytes:
@@ -171,6 +189,21 @@ def _whole(events: Sequence[Event]) -> bytes:
             for event in events
         ]
     )
+
+
+def _pack_whole(events: Sequence[Event], refuse: Refuse) -> bytes:
+    """Give events as a whole, but for those that cannot be sent."""
+    try:
+        return _whole(events)
+    except Exception:  # whatever somebody's own object raises when it is pickled
+        sent = []
+        for event in events:
+            try:
+                _whole([event])
+                sent.append(event)
+            except Exception as error:
+                refuse(event, error)
+        return _whole(sent)
 
 
 def _of_whole(body: bytes | memoryview) -> list[Event]:
@@ -186,15 +219,14 @@ def _of_whole(body: bytes | memoryview) -> list[Event]:
 # Events, on their way back
 
 
-def _pack_events(events: Sequence[Event], batch: Lines) -> tuple[Any, ...]:
+def _pack_events(events: Sequence[Event], batch: Lines, refuse: Refuse) -> tuple[Any, ...]:
     """Give events as columns: how each travels, which line it is of, its JSON, its payload, time and part."""
     first, repaired = batch.first, batch.repaired
     forms, numbers = bytearray(), []
     encoded: list[bytes | None] = []
     packed: list[bytes] = []
+    sent: list[Event] = []
     for event in events:
-        number = event.line - first
-        numbers.append(number)
         data = event._data
         form = 0 if event.raw is None else _HAS_RAW
         if data is from_message:
@@ -207,11 +239,17 @@ def _pack_events(events: Sequence[Event], batch: Lines) -> tuple[Any, ...]:
             forms.append(form + _JSON)
             encoded.append(event.encoded)
         else:
+            try:
+                packed.append(pack(event.data))
+            except Exception as error:  # whatever somebody's own object raises when it is pickled
+                refuse(event, error)
+                continue
             forms.append(form + _PACKED)
-            packed.append(pack(event.data))
             encoded.append(event.encoded or _as_json(event.data))
-    times = [event._time_ns for event in events]
-    parts = [event.part for event in events]
+        sent.append(event)
+        numbers.append(event.line - first)
+    times = [event._time_ns for event in sent]
+    parts = [event.part for event in sent]
     return (
         bytes(forms),
         numbers,
@@ -294,8 +332,25 @@ def events_of(columns: tuple[Any, ...] | bytes, batch: Batch) -> list[Event]:
 # Dead letters
 
 
-def _pack_record(record: Event) -> tuple[Any, ...]:
-    return pack(record.data), record.line, record.part, _shared(record.origin)
+def _pack_record(record: Event, batch: Batch) -> tuple[Any, ...]:
+    try:
+        data = pack(record.data)
+    except Exception:  # whatever somebody's own object raises when it is pickled
+        data = pack(_without_data(record.data, _line_in(batch, record.line)))
+    return data, record.line, record.part, _shared(record.origin)
+
+
+def _without_data(record: dict[str, Any], line: bytes | None) -> dict[str, Any]:
+    """Give a dead letter with the line in the place of a payload that cannot be sent."""
+    rest = {name: value for name, value in record.items() if name != "data"}
+    return {**rest, "data": None} if line is None else {**rest, **raw_in_record(line)}
+
+
+def _line_in(batch: Batch, number: int) -> bytes | None:
+    """Give the line with this number as it was read. What came as an event has none."""
+    if not isinstance(batch, Lines):
+        return None
+    return (batch.repaired or {}).get(number) or batch.lines[batch.index(number)]
 
 
 def records_of(packed: Sequence[Any]) -> list[Event]:
@@ -315,6 +370,7 @@ class _Observer(SegmentObserver):
     def __init__(self, setup: Setup, nodes: Sequence[Node], out: _Out, context: Context) -> None:
         super().__init__(setup.steps, nodes, out, context, to_bytes=setup.to_bytes)
         self.first: dict[int, Event] = {}  # the first rejection at each stage
+        self.failed = 0  # the line of the last rejection: where the stream fails, of that one
 
     def memory(self) -> bytes:
         """Give what the stages keep that have a key, pickled."""
@@ -327,6 +383,7 @@ class _Observer(SegmentObserver):
 
     def warn_of_rejection(self, record: Event, stage: int) -> None:
         self.first.setdefault(stage, record)
+        self.failed = record.line
 
     def warn_of_note(self, stage: int, what: str) -> None:
         """The collector sees the counts."""
@@ -353,10 +410,14 @@ class _Out:
 class _Worker:
     def __init__(self, setup: Setup) -> None:
         ledger = Ledger(setup.pipeline)
+        self._steps = setup.steps
         self._nodes = [Node(step.label) for step in setup.steps]
         self._records: list[Event] = []
         self._out = _Out()
-        context = Context(ledger, ledger.pipeline(setup.pipeline), "", reject=self._records.append)
+        self._look: Look  # how the clocks stood when the batch came
+        context = Context(
+            ledger, ledger.pipeline(setup.pipeline), "", reject=self._records.append, look=lambda: self._look
+        )
         self._observer = _Observer(setup, self._nodes, self._out, context)
 
     def answer(self, body: bytearray) -> bytes:
@@ -373,18 +434,57 @@ class _Worker:
         return self._do(asked, rest)
 
     def _do(self, asked: bytes, body: memoryview) -> bytes:
+        self._look = Look(*_CLOCKS.unpack_from(body))
+        body = body[_CLOCKS.size :]
         batch = _lines_of(body) if asked == _DO_LINES else _of_whole(body)
         self._out.events, self._observer.first = [], {}
         self._records.clear()
         self._observer.on_batch(batch)
+        columns = self._columns(batch)
         counts = [_counts(node) for node in self._nodes]
         self._nodes[:] = [Node(node.name) for node in self._nodes]
-        first = [(stage, _pack_record(record)) for stage, record in self._observer.first.items()]
-        records = [_pack_record(record) for record in self._records]
-        events = self._out.events
-        columns = _pack_events(events, batch) if isinstance(batch, Lines) else _whole(events)
-        answer: Answer = counts, first, records, columns, self._out.failure
+        first = [(stage, _pack_record(record, batch)) for stage, record in self._observer.first.items()]
+        records = [_pack_record(record, batch) for record in self._records]
+        failure = None if self._out.failure is None else (self._observer.failed, self._out.failure)
+        answer: Answer = counts, first, records, columns, failure
         return marshal.dumps(answer)
+
+    def _columns(self, batch: Batch) -> tuple[Any, ...] | bytes:
+        """Give what came of a batch as it is sent. What cannot be sent is rejected at the last stage."""
+        refused: list[tuple[Event, Exception]] = []
+
+        def refuse(event: Event, error: Exception) -> None:
+            refused.append((event, error))
+
+        events = self._out.events
+        columns = _pack_events(events, batch, refuse) if isinstance(batch, Lines) else _pack_whole(events, refuse)
+        for event, error in refused:
+            self._reject(event, error, _line_in(batch, event.line))
+        if refused:
+            self._records.sort(key=_LINE_OF)
+        return columns
+
+    def _reject(self, event: Event, error: Exception, line: bytes | None) -> None:
+        step, node = self._steps[-1], self._nodes[-1]
+        node.out -= 1
+        node.rejected += 1
+        record = rejected(
+            origin=event.origin,
+            line=event.line,
+            part=event.part,
+            raw=line,
+            data=None,
+            operator=step.label,
+            reason=step.operator.name,
+            error=f"{type(error).__name__}: a worker cannot send what it makes of it: {error}",
+            place=step.place,
+            time_ns=event._time_ns,
+        )
+        first = self._observer.first
+        last = len(self._steps) - 1
+        if last not in first or record.line < first[last].line:
+            first[last] = record
+        self._records.append(record)
 
 
 def _counts(node: Node) -> tuple[Any, ...]:

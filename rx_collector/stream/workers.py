@@ -26,10 +26,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, Final
 
+from rx_collector.clock import Look, SteadyLook
 from rx_collector.errors import ParseError, ProcessError, RxCollectorError
 from rx_collector.event import Lines
 from rx_collector.ledger import Node
@@ -81,8 +83,9 @@ class _Failed(Exception):
 class _Part:
     """What one process has to do of a batch: all of it, or the lines that are `chosen` with a 1."""
 
-    def __init__(self, batch: Batch, chosen: bytes | None = None) -> None:
+    def __init__(self, batch: Batch, look: Look, chosen: bytes | None = None) -> None:
         self.batch = batch
+        self._look = look
         self._chosen = chosen
         self.answer: bytearray | None = None
         self.tries = 0
@@ -90,8 +93,8 @@ class _Part:
     def request(self) -> Request:
         """Give what the process is asked."""
         if isinstance(self.batch, Lines):
-            return request_of_lines(self.batch, self._chosen)
-        return request_of_events(self.batch)
+            return request_of_lines(self.batch, self._look, self._chosen)
+        return request_of_events(self.batch, self._look)
 
     def __str__(self) -> str:
         if not isinstance(self.batch, Lines):
@@ -102,10 +105,13 @@ class _Part:
 
 
 class _Ticket:
-    """A batch until what came of it is delivered: done `here`, in its turn, or in `parts` by processes."""
+    """A batch until what came of it is delivered: done `here`, in its turn, or in `parts` by processes. `look` is how the
+    clocks stood when it came.
+    """
 
-    def __init__(self, batch: Batch, parts: Sequence[_Part] = ()) -> None:
+    def __init__(self, batch: Batch, look: Look, parts: Sequence[_Part] = ()) -> None:
         self.batch = batch
+        self.look = look
         self.parts = parts
         self.here = not parts
         self.begun = False  # its delivery
@@ -151,7 +157,12 @@ class _Process:
 
     def __init__(self, setup: bytes) -> None:
         reading, self._requests = os.pipe()
-        self._answers, writing = os.pipe()
+        try:
+            self._answers, writing = os.pipe()
+        except OSError:
+            os.close(reading)
+            os.close(self._requests)
+            raise
         try:
             arguments = [json.dumps(sys.path), str(writing), str(os.getpid())]
             self._process = subprocess.Popen(
@@ -181,9 +192,9 @@ class _Process:
                 write_message(self._requests, self._setup)
                 self._setup = None
             write_message(self._requests, *request)
-            answer = read_message(self._answers)
-        except OSError:  # nobody reads it any more
-            return None
+        except OSError:
+            pass  # nobody reads it any more, and may have said why
+        answer = read_message(self._answers)
         if answer is None:
             return None
         sign = answer[:1]
@@ -274,7 +285,12 @@ class Workers(Connection):
         self._nodes = nodes
         self._context = context
         self._downstream = downstream
-        self._local = SegmentObserver(steps, nodes, _Ahead(downstream, self._fail), context, to_bytes=to_bytes)
+        # All processes take the same distance between the clocks, or times that are read from one would jump to and fro.
+        self._look = SteadyLook()
+        self._looked = self._look()  # for the batch that is done here
+        clocked = replace(context, look=lambda: self._looked)
+        self._local = SegmentObserver(steps, nodes, _Ahead(downstream, self._fail), clocked, to_bytes=to_bytes)
+        self._busy = False  # a batch is done here on the thread of the source
         self._most = 2 * count
         self._changed = threading.Condition()
         self._tickets: deque[_Ticket] = deque()  # in the order of the batches, until they are delivered
@@ -308,16 +324,23 @@ class Workers(Connection):
     # What comes
 
     def on_batch(self, batch: Batch) -> None:
+        look = self._look()
         if self._router is not None:
             for some, lanes in self._routed(batch, self._router):
-                parts = {lane: _Part(some, chosen) for lane, chosen in lanes.items()}
-                self._put(_Ticket(some, [*parts.values()]), parts)
-        elif isinstance(batch, Lines):
-            part = _Part(batch)
-            if not self._put(_Ticket(batch, [part]), {0: part}, unless_few=True):
-                self._local.on_batch(batch)
-        elif not self._put(_Ticket(batch), {}, unless_few=True):
-            self._local.on_batch(batch)
+                parts = {lane: _Part(some, look, chosen) for lane, chosen in lanes.items()}
+                self._put(_Ticket(some, look, [*parts.values()]), parts)
+            return
+        shared = {0: _Part(batch, look)} if isinstance(batch, Lines) else {}
+        ticket = _Ticket(batch, look, [*shared.values()])
+        if not self._put(ticket, shared, unless_few=True):
+            self._do_here(ticket)
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+
+    def _do_here(self, ticket: _Ticket) -> None:
+        self._looked = ticket.look
+        self._local.on_batch(ticket.batch)
 
     def _routed(self, batch: Batch, router: Router) -> Iterator[tuple[Batch, dict[int, bytes | None]]]:
         """Give a batch of lines, with those of each lane; or the events of one lane that follow each other, since what
@@ -340,6 +363,7 @@ class Workers(Connection):
         few = unless_few and (not isinstance(batch, Lines) or len(batch) <= FEW)
         with self._changed:
             if few and not self._tickets and not self._lost:
+                self._busy = True
                 return False
             while len(self._tickets) >= self._most and not self._lost:
                 self._changed.wait()
@@ -371,6 +395,7 @@ class Workers(Connection):
     # A process, on its thread
 
     def _serve(self, number: int) -> None:
+        process: _Process | None = None
         try:
             process = self._start(number)
             lane, memory = self._lanes[number], None if self._router is None else _Memory()
@@ -381,11 +406,9 @@ class Workers(Connection):
                         return
                     self._died(process, part)
                     process = self._start(number)
-            process.end()
         except _Ended:
             pass
         except _Failed as failed:
-            process.end()
             logger.error("{}: a worker failed\n{}", self._name, failed)
             self._fail(ProcessError(f"{self._name}: a worker failed: {str(failed).splitlines()[-1]}"))
         except RxCollectorError as error:
@@ -393,6 +416,9 @@ class Workers(Connection):
         except Exception as error:
             logger.opt(exception=error).error("{}: a worker's thread failed", self._name)
             self._fail(error)
+        finally:
+            if process is not None:
+                process.end()
 
     def _start(self, number: int) -> _Process:
         try:
@@ -422,7 +448,10 @@ class Workers(Connection):
         part.tries += 1
         if memory is not None and not memory.give_to(process):
             return False
-        request = part.request()
+        try:
+            request = part.request()
+        except Exception as error:  # whatever somebody's own object raises when it is pickled
+            raise ProcessError(f"{self._name}: {part} cannot be sent to a worker: {error}") from None
         answer = process.ask(*request)
         if answer is None:
             return False
@@ -447,7 +476,7 @@ class Workers(Connection):
         try:
             while (ticket := self._first()) is not None:
                 if ticket.here:
-                    self._local.on_batch(ticket.batch)
+                    self._do_here(ticket)
                 else:
                     self._account(ticket)
                 with self._changed:
@@ -456,13 +485,20 @@ class Workers(Connection):
                     self._changed.notify_all()
             self._finish()
             if self._error is not None:
-                self._downstream.on_error(self._error)
+                self._tell(self._error)
             elif not self._lost:
                 self._downstream.on_completed()
         except Exception as error:  # a bug; the stream must not end as if all were well
             logger.opt(exception=error).error("{}: what the workers did cannot be delivered", self._name)
             self._lose("stream failed")
-            self._downstream.on_error(error)
+            self._tell(error)
+
+    def _tell(self, error: Exception) -> None:
+        """Send an error on, when what is done on the thread of the source is done: signals do not overlap."""
+        with self._changed:
+            while self._busy:
+                self._changed.wait()
+        self._downstream.on_error(error)
 
     def _first(self) -> _Ticket | None:
         """Wait for the next batch in turn to be done. None at the end."""
@@ -505,9 +541,9 @@ class Workers(Connection):
             self._context.reject(record)
         if events:
             self._downstream.on_batch(events)
-        for *_, failure in answers:
-            if failure is not None:
-                self._fail(ParseError(failure))
+        failures = [failure for *_, failure in answers if failure is not None]
+        if failures:
+            self._fail(ParseError(min(failures)[1]))  # that of the first line
 
     def _count(self, counts: list[tuple[Any, ...]]) -> None:
         """Count what became of a part. Called with the ledger's lock held."""

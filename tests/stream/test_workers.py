@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -87,6 +88,37 @@ class Buggy(Stage):
     def emit(self, code: SegmentCode, following: Any) -> None:
         if threading.current_thread() is threading.main_thread() and not hasattr(signal, "of_the_test"):
             raise RuntimeError("a bug")
+
+
+@described
+class Locked(Stage):
+    """Puts into some events what no process can give to another."""
+
+    name = "locked"
+    independent = True
+
+    def emit(self, code: SegmentCode, following: Any) -> None:
+        code.write(f"if {code.data()}['n'] % 100 == 99: {code.own()}['lock'] = {code.bind(threading.Lock, 'lock')}()")
+
+
+@described
+class Foreign(Stage):
+    """Cannot be made again by a worker."""
+
+    name = "foreign"
+    independent = True
+
+    def __reduce__(self) -> Any:
+        return _only_here, (os.getpid(),)
+
+    def emit(self, code: SegmentCode, following: Any) -> None:
+        """Do nothing."""
+
+
+def _only_here(pid: int) -> Stage:
+    if os.getpid() != pid:
+        raise RuntimeError("not in this process")
+    return Foreign()
 
 
 # Running streams
@@ -285,6 +317,42 @@ def test_a_time_that_cannot_be_used_is_told_once(log: list[str]) -> None:
     assert sum("bears no usable time" in line for line in log) == 2  # of two runs
 
 
+def test_times_that_are_read_from_the_clock_of_the_kernel_do_not_jump() -> None:
+    """Each process would measure the distance between the clocks for itself, and come to another one."""
+    lines = [f'{{"n":{number},"t":{10**12 + number}}}'.encode() for number in range(4000)]
+    for clock in ("boot", "monotonic"):
+        parse = op.parse("json", time={"field": "t", "unit": "ns", "clock": clock})
+        for operators in ([parse, op.set(a="1")], [parse, op.dedupe("n")]):
+            batches = batches_of(lines, lambda: random.choice([1, 200]))
+            shared = run(batches, *operators, workers=4)
+            assert len(shared.result.events) == 4000
+            assert len({event.time_ns - event["t"] for event in shared.result.events}) == 1
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+def test_what_cannot_be_sent_back_is_rejected_alone(keyed: bool, log: list[str]) -> None:
+    lines = [f'{{"n":{number}}}'.encode() for number in range(1000)]
+    operators = [op.parse("json"), *([op.dedupe("n")] if keyed else []), Locked()]
+    shared = run(batches_of(lines, 250), *operators, workers=2)
+    assert shared.result.error is None
+    assert [event["n"] for event in shared.result.events] == [n for n in range(1000) if n % 100 != 99]
+    assert [record["raw"] for record in shared.rejected] == [f'{{"n":{n}}}' for n in range(99, 1000, 100)]
+    assert shared.rejected[0]["operator"] == f"operators[{len(operators) - 1}] locked"
+    assert "a worker cannot send what it makes of it: cannot pickle" in shared.rejected[0]["error"]
+    node = shared.nodes()[-1]
+    assert (node.taken, node.out, node.rejected) == (1000, 990, 10)
+    assert sum("a worker cannot send" in line for line in log) == 1
+
+
+def test_what_is_rejected_and_cannot_be_sent_back_has_its_line() -> None:
+    lines = [f'{{"n":{number}}}'.encode() for number in range(1000)]
+    shared = run(batches_of(lines, 250), op.parse("json"), Locked(), op.filter("1 // (n % 100 - 99)"), workers=2)
+    assert shared.result.error is None
+    assert [record["raw"] for record in shared.rejected] == [f'{{"n":{n}}}' for n in range(99, 1000, 100)]
+    assert "ZeroDivisionError" in shared.rejected[0]["error"]
+    assert "data" not in shared.rejected[0]
+
+
 def test_an_error_of_the_source_comes_after_what_came_before() -> None:
     lines = [b'{"n":1}'] * 5000
     shared = run(batches_of(lines), op.parse("json"), workers=2, error=ProcessError("it failed"))
@@ -382,6 +450,68 @@ def test_a_worker_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> Non
     wait_until(lambda: result.ended > 0, "it fails")
     assert workers.wait(10)
     assert str(result.error) == "test: a worker cannot be started: no such file or directory"
+
+
+def test_no_descriptor_is_left_open_by_a_worker_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe, made = os.pipe, []
+
+    def second_fails() -> tuple[int, int]:
+        made.append(1)
+        if len(made) == 2:
+            raise OSError(errno.EMFILE, "of the test")
+        return pipe()
+
+    before = set(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(workers_module.os, "pipe", second_fails)
+    result = Result()
+    workers = workers_of(1, [op.parse("json")], result)
+    wait_until(lambda: result.ended > 0, "it fails")
+    assert workers.wait(10)
+    assert str(result.error) == "test: a worker cannot be started: too many open files"
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
+def test_an_error_does_not_overtake_what_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few lines go on on the thread of the source, and a failed worker is told by another one."""
+    may_fail = threading.Event()
+
+    def failing(setup: bytes) -> None:
+        may_fail.wait(30)
+        raise OSError(errno.ENOMEM, "of the test")
+
+    class Slow(Result):
+        """Is told of the error only when it has taken what it is given."""
+
+        def on_batch(self, batch: Any) -> None:
+            may_fail.set()
+            assert not told.wait(0.2)
+            super().on_batch(batch)
+
+        def on_error(self, error: Exception) -> None:
+            told.set()
+            super().on_error(error)
+
+    told = threading.Event()
+    monkeypatch.setattr(workers_module, "_Process", failing)
+    result = Slow()
+    workers = workers_of(2, [op.parse("json")], result)
+    workers.on_batch(Lines([b"{}"], 1, ORIGIN))
+    assert workers.wait(10)
+    assert len(result.events) == 1
+    assert "a worker cannot be started" in str(result.error)
+
+
+@pytest.mark.parametrize("size", [10, 100_000], ids=["it gets all", "it gets a part of it"])
+def test_why_a_worker_cannot_begin_is_told(size: int, log: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when it ends while it is still being given its first lines."""
+    monkeypatch.setattr(workers_module, "LARGEST", 1 << 16)  # bytes that a pipe holds
+    result = Result()
+    workers = workers_of(1, [Foreign()], result)
+    workers.on_batch(Lines([b"x" * size] * 100, 1, ORIGIN))
+    wait_until(lambda: result.ended > 0, "it fails", 30)
+    assert workers.wait(10)
+    assert "a worker failed: RuntimeError: not in this process" in str(result.error)
+    assert any("Traceback" in line for line in log)
 
 
 def test_what_cannot_be_sent_to_another_process() -> None:

@@ -241,6 +241,37 @@ def test_what_does_not_parse(on_error: str) -> None:
         )
 
 
+def test_of_several_failures_the_first_is_told() -> None:
+    """Workers that each have a part of the lines may all fail."""
+    numbers = random.Random(4)
+    for _ in range(5):
+        lines = [f'{{"n":{numbers.randrange(100)},"x":"{{}}"}}'.encode() for _ in range(500)]
+        first = numbers.randrange(300)
+        for number in range(first, 500, 3):
+            lines[number] = lines[number].replace(b"{}", b"{no")
+        shared = run(
+            [Lines(lines, 1, ORIGIN)],
+            op.parse("json"),
+            op.scan({"seen": "1"}, by="n"),
+            op.parse("json", field="x", on_error="fail"),
+            workers=4,
+        )
+        assert f"(line {first + 1} of exec)" in str(shared.result.error)
+
+
+def test_an_event_that_cannot_be_sent_leaves_no_process_behind(log: list[str]) -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    shared = Shared(2, *COUNTING[1:])
+    wait_until(lambda: len(shared.workers._processes) == 2, "they are there", 30)
+    pids = [process.pid for process in shared.workers._processes.values()]
+    shared.send([Event({"k": 1, "lock": threading.Lock()}, None, ORIGIN, 1)])
+    wait_until(lambda: shared.result.ended > 0, "it fails", 30)
+    assert shared.workers.wait(10)
+    assert str(shared.result.error) == "test: 1 events cannot be sent to a worker: cannot pickle '_thread.lock' object"
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert set(os.listdir("/proc/self/fd")) == before
+
+
 def test_the_first_rejection_is_logged_and_the_others_are_not(log: list[str]) -> None:
     lines = [f'{{"n":{number}}}'.encode() for number in range(1, 2001)]
     for first in range(2, 12):
@@ -316,6 +347,44 @@ def test_what_a_killed_worker_kept_is_not_lost(
     died = report.pipelines["test"].nodes[0].notes["workers_died"]
     assert 1 <= died <= killed
     assert sum("was ended by signal 9" in line for line in log) == died
+
+
+@pytest.mark.parametrize(
+    "keeping",
+    [
+        op.dedupe(["k", "b"]),
+        op.dedupe("k", time="1us"),
+        op.throttle(2, "1us", key="k"),
+        op.sample(every=3, key="k"),
+        op.diff("n", by="k", rate=True),
+        op.scan({"sum": "default(sum, 0) + n"}, by="k"),
+    ],
+    ids=lambda operator: operator.name,
+)
+@pytest.mark.parametrize("remembered", [1, 1 << 40], ids=["given", "asked again"])
+def test_what_each_operator_keeps_survives(keeping: Any, remembered: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With keys of all kinds, and every worker killed several times."""
+    monkeypatch.setattr(workers_module, "_REMEMBERED", remembered)
+    monkeypatch.setattr(workers_module, "_TIMES_MEMORY", 0)
+    numbers = random.Random(5)
+    keys, more = ["1", "1.5", "true", "[1,2]", "null", '"x"', '{"a":[]}'], ["true", "1e999", "1", "{}"]
+    lines = [
+        f'{{"k":{numbers.choice(keys)},"b":{numbers.choice(more)},"n":{number}}}'.encode() for number in range(4000)
+    ]
+    operators = op.parse("json"), keeping, op.set(m="n")
+    here = run(batches_of(lines, 100), *operators, workers=1)
+    shared = Shared(2, *operators)
+    wait_until(lambda: len(shared.workers._processes) == 2, "they are there", 30)
+    for number, batch in enumerate(batches_of(lines, 100)):
+        shared.send(batch)
+        if number % 13 == 7:
+            for process in list(shared.workers._processes.values()):
+                process.kill()
+    report = shared.end()
+    assert [(event.line, event.data) for event in shared.result.events] == [
+        (event.line, event.data) for event in here.result.events
+    ]
+    assert report.pipelines["test"].nodes[0].notes["workers_died"] >= 2
 
 
 def test_one_that_dies_while_it_does_again_what_another_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
