@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks import readme
+from benchmarks import parts, readme
 from benchmarks.chart import chart
+from benchmarks.measure import Usage, interleaved, median_of, percentile, ratio_to
 from benchmarks.tables import tables
 
 pytestmark = pytest.mark.once
@@ -74,6 +77,83 @@ def test_every_part_gives_figures(found: dict[str, Any]) -> None:
     assert set(found["parts"]["growth"]["results"]) == {"operators", "sinks", "events", "runners", "line length"}
     assert all(math.isfinite(number) for number in _numbers(found["parts"]))
     assert all(row["p50_ms"] > 0 for row in found["parts"]["latency"]["results"].values())
+
+
+# How it is measured
+
+
+_MEASURE = "import sys; from benchmarks.measure import measure; print(vars(measure(sys.argv[1:])))"
+
+
+def measured(*command: str) -> dict[str, float]:
+    """Measure in a process of its own, since all that is left behind there is waited for."""
+    program = [sys.executable, "-c", _MEASURE, *command]
+    done = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    if done.returncode:
+        raise ValueError(done.stderr)
+    found: dict[str, float] = ast.literal_eval(done.stdout)
+    return found
+
+
+@pytest.mark.slow
+def test_what_a_contender_starts_and_leaves_behind_counts() -> None:
+    burn = "import time\nwhile time.process_time() < 0.3: pass"
+    leave = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {burn!r}])"
+    alone, left = (measured(sys.executable, "-c", text) for text in ("pass", leave))
+    assert left["cpu"] > alone["cpu"] + 0.25
+    large = measured(sys.executable, "-c", "x = bytearray(50_000_000)")
+    assert 45e6 < large["memory"] - alone["memory"] < 60e6
+    with pytest.raises(ValueError, match="false failed"):
+        measured("false")
+
+
+def test_contenders_take_turns_and_the_first_round_does_not_count() -> None:
+    order: list[str] = []
+
+    def run_of(name: str) -> Callable[[], Usage]:
+        def one() -> Usage:
+            order.append(name)
+            return Usage(len(order), 0, 0)
+
+        return one
+
+    taken = interleaved({name: run_of(name) for name in "abc"}, 2, lambda _: None)
+    assert "".join(order) == "cba" + "abc" + "cba"
+    assert [usage.cpu for usage in taken["a"]] == [4, 9]
+
+
+def test_a_ratio_is_that_of_the_pairs_and_ours_is_above() -> None:
+    ours = [Usage(1, 5, 7), Usage(20, 5, 9), Usage(3, 50, 8)]
+    theirs = [Usage(2, 1, 1), Usage(40, 1, 1), Usage(4, 1, 1)]
+    assert ratio_to(ours, theirs) == 0.5  # the machine was slow for both in the second round
+    assert ratio_to(ours, theirs, "wall") == 5
+    assert [median_of(ours, what) for what in ("cpu", "wall", "memory")] == [3, 5, 8]
+    assert percentile([*range(100)], 0.99) == 99
+    assert percentile([5, 1, 3], 0.5) == 3
+
+
+@pytest.mark.parametrize(
+    ("job", "changed", "same"),
+    [
+        ("J1", [b'{"a":1}', b'{"b":2,"a":1}'], True),
+        ("J1", [b'{"a":1}'], False),
+        ("J1", [b'{"a":1}', b'{"a":1,"b":3}'], False),
+        ("J1", [b'{"a":1,"b":2}', b'{"a":1}'], False),
+        ("J3", [b'{"a":1,"b":2}', b'{"a":1}'], True),
+    ],
+)
+def test_contenders_that_do_not_do_the_same_are_told(
+    job: str, changed: list[bytes], same: bool, tmp_path: Path
+) -> None:
+    many = [b'{"a":0}'] * 10_000  # what is wrong may come late
+    for name in ("ours", "typed", "dicts", "chain"):
+        lines = [b'{"a":1}', b'{"a":1,"b":2}'] if name != "ours" else changed
+        (tmp_path / f"{name}.out").write_bytes(b"".join(line + b"\n" for line in many + lines))
+    if same:
+        parts._same_work(job, tmp_path)
+    else:
+        with pytest.raises(SystemExit, match="do not give the same"):
+            parts._same_work(job, tmp_path)
 
 
 @pytest.mark.slow

@@ -162,6 +162,7 @@ def edited(row: list[Any], data: dict[str, Any]) -> dict[str, Any]:
 @settings(deadline=None, max_examples=rounds(150, 500))
 @given(row=stages, line=lines)
 @example(row=[op.drop("ppid")], line=b'{"a\\"ppid":16,"pp\\u0069d":16}')
+@example(row=[op.drop("ppid")], line=b'{"a\\"ppid":16,"b":1,"pp\\u0069d":16}')
 @example(row=[op.drop("ppid")], line=b'{"a":{"ppid":16},"ppid" :16}')
 @example(row=[op.drop("ppid")], line=b'{"ppid":1,"pid":"ppid"}')
 @example(row=[op.drop("ppid")], line=b'{"ppid":1}')
