@@ -17,7 +17,7 @@ import click
 
 from rx_collector._version import __version__
 from rx_collector.cli.starting import starting
-from rx_collector.errors import ConfigError, RxCollectorError
+from rx_collector.errors import ConfigError, Mistake, RxCollectorError
 
 __all__ = ["main"]
 
@@ -72,6 +72,18 @@ def cli() -> None:
     rx-collector replay          play such a file through pipelines, the same every time, at any speed
     rx-collector list            what a pipeline can be made of
     """
+    if os.environ.get("RX_COLLECTOR_WITHOUT"):
+        _check_switches()
+
+
+def _check_switches() -> None:
+    """See that there is what is to be turned off: who looks for a fault would believe that it is."""
+    from rx_collector.config.options import did_you_mean
+    from rx_collector.stream.switches import SWITCHES, unknown
+
+    names = [f"RX_COLLECTOR_WITHOUT: there is no switch {name!r}{did_you_mean(name, SWITCHES)}" for name in unknown()]
+    if names:
+        raise ConfigError([Mistake(name) for name in names])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

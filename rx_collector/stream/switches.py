@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-__all__ = ["SWITCHES", "is_on"]
+__all__ = ["SWITCHES", "is_on", "unknown"]
 
 SWITCHES: Final = ("absorbing", "edits", "endings", "layouts", "projection", "skipping", "splitting", "workers")
 _off: Final = frozenset(os.environ.get("RX_COLLECTOR_WITHOUT", "").replace(",", " ").split())
@@ -26,3 +26,8 @@ _off: Final = frozenset(os.environ.get("RX_COLLECTOR_WITHOUT", "").replace(",", 
 def is_on(switch: str) -> bool:
     """Tell whether a fast path may be used."""
     return switch not in _off
+
+
+def unknown() -> list[str]:
+    """Give the names in the environment that are no switches."""
+    return sorted(_off - set(SWITCHES))
