@@ -79,6 +79,17 @@ def _die(data: dict[str, Any]) -> None:
 
 
 @described
+class Endless(Stage):
+    """Never comes back from a line, in a worker."""
+
+    name = "endless"
+    independent = True
+
+    def emit(self, code: SegmentCode, following: Any) -> None:
+        code.write(f"{code.bind(threading.Event, 'never')}().wait()")
+
+
+@described
 class Buggy(Stage):
     """Is not even compiled by a worker."""
 
@@ -523,14 +534,16 @@ def test_what_cannot_be_sent_to_another_process() -> None:
 
 
 class Stuck(Result):
-    """Takes nothing until it is let."""
+    """Takes nothing until it is let, or one batch `once`."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.let = threading.Event()
+        self.let, self.once = threading.Event(), threading.Event()
 
     def on_batch(self, batch: Any) -> None:
-        self.let.wait(30)
+        while not self.let.wait(0.005) and not self.once.is_set():
+            pass
+        self.once.clear()
         super().on_batch(batch)
 
 
@@ -574,6 +587,37 @@ def test_disposing_ends_the_processes_at_once_and_counts_what_was_under_way() ->
     assert node.dropped == 470 - node.out
     assert node.out == len(result.events) <= 100
     assert not result.ended
+
+
+def test_disposing_ends_processes_that_do_not_come_back() -> None:
+    result = Result()
+    workers = workers_of(2, [Endless()], result)
+    wait_until(lambda: len(workers.workers._processes) == 2, "they are there", 30)
+    processes = list(workers.workers._processes.values())
+    for batch in batches_of([b"a"] * 400, 100):
+        workers.on_batch(batch)
+    wait_until(lambda: workers.report(final=False).pipelines["test"].nodes[0].held == 400, "all are under way")
+    workers.dispose()
+    assert workers.wait(10)
+    assert all(process.signal == signal.SIGKILL for process in processes)
+    assert workers.report().pipelines["test"].nodes[0].dropped == 400
+
+
+def test_events_that_are_being_sent_on_while_it_is_disposed_of_are_counted_once() -> None:
+    result = Stuck()
+    workers = workers_of(2, [op.filter("message != '7'")], result)
+    workers.on_batch(Lines([b"a"] * 100, 1, ORIGIN))  # goes to a worker, so what follows waits for its turn
+    for number in range(2):
+        workers.on_batch([Event({"message": f"told {number}"}, None, ORIGIN, 101 + number)])
+    wait_until(lambda: workers.report(final=False).pipelines["test"].nodes[0].out == 100, "they are sent", 30)
+    result.once.set()
+    wait_until(lambda: workers.report(final=False).pipelines["test"].nodes[0].out == 101, "the next one is", 30)
+    workers.dispose()
+    result.let.set()
+    assert workers.wait(10)
+    node = workers.report().pipelines["test"].nodes[0]
+    assert (node.taken, node.out, node.dropped) == (102, 101, 1)
+    assert len(result.events) == 101
 
 
 # What can be shared
