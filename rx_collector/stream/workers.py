@@ -333,10 +333,12 @@ class Workers(Connection):
         shared = {0: _Part(batch, look)} if isinstance(batch, Lines) else {}
         ticket = _Ticket(batch, look, [*shared.values()])
         if not self._put(ticket, shared, unless_few=True):
-            self._do_here(ticket)
-            with self._changed:
-                self._busy = False
-                self._changed.notify_all()
+            try:
+                self._do_here(ticket)
+            finally:
+                with self._changed:
+                    self._busy = False
+                    self._changed.notify_all()
 
     def _do_here(self, ticket: _Ticket) -> None:
         self._looked = ticket.look
