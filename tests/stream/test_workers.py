@@ -18,6 +18,7 @@ import pytest
 import rx_collector as rx
 from rx_collector import operators as op
 from rx_collector.backpressure import records
+from rx_collector.clock import Look
 from rx_collector.config.options import described
 from rx_collector.errors import ParseError, ProcessError
 from rx_collector.event import Event, Lines, Origin, Packed, from_json, pack
@@ -340,19 +341,58 @@ def test_times_that_are_read_from_the_clock_of_the_kernel_do_not_jump() -> None:
             assert len({event.time_ns - event["t"] for event in shared.result.events}) == 1
 
 
+def test_what_the_clocks_say_when_a_batch_comes_counts_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it is done, and however late."""
+
+    class Stepping:
+        """The wall clock is set by a second for each batch."""
+
+        def __init__(self) -> None:
+            self.steps = 0
+
+        def __call__(self) -> Look:
+            self.steps += 1
+            return Look(self.steps * 10**9, 0, 1)
+
+    monkeypatch.setattr(workers_module, "SteadyLook", Stepping)
+    sizes = [1, 200, 1, 1, 200, 300, FEW, 200, 1] * 5
+    batches, at = [], 1
+    for size in sizes:
+        batches.append(Lines([b'{"t":1}'] * size, at, ORIGIN))
+        at += size
+    shared = run(batches, op.parse("json", time={"field": "t", "unit": "ns", "clock": "boot"}), workers=2)
+    stepped = [event.time_ns // 10**9 for event in shared.result.events]
+    assert stepped == [number for number, size in enumerate(sizes, 2) for _ in range(size)]
+
+
 @pytest.mark.parametrize("keyed", [False, True])
 def test_what_cannot_be_sent_back_is_rejected_alone(keyed: bool, log: list[str]) -> None:
     lines = [f'{{"n":{number}}}'.encode() for number in range(1000)]
+    for number in range(150, 1000, 100):
+        lines[number] = b"{no"
     operators = [op.parse("json"), *([op.dedupe("n")] if keyed else []), Locked()]
     shared = run(batches_of(lines, 250), *operators, workers=2)
     assert shared.result.error is None
-    assert [event["n"] for event in shared.result.events] == [n for n in range(1000) if n % 100 != 99]
-    assert [record["raw"] for record in shared.rejected] == [f'{{"n":{n}}}' for n in range(99, 1000, 100)]
-    assert shared.rejected[0]["operator"] == f"operators[{len(operators) - 1}] locked"
-    assert "a worker cannot send what it makes of it: cannot pickle" in shared.rejected[0]["error"]
+    assert [event["n"] for event in shared.result.events] == [
+        n for n in range(1000) if n % 100 != 99 and lines[n] != b"{no"
+    ]
+    assert [record["line"] for record in shared.rejected] == sorted([*range(100, 1001, 100), *range(151, 1001, 100)])
+    locked = shared.rejected[::2]
+    assert [record["raw"] for record in locked] == [f'{{"n":{n}}}' for n in range(99, 1000, 100)]
+    assert locked[0]["operator"] == f"operators[{len(operators) - 1}] locked"
+    assert "a worker cannot send what it makes of it: cannot pickle" in locked[0]["error"]
     node = shared.nodes()[-1]
-    assert (node.taken, node.out, node.rejected) == (1000, 990, 10)
+    assert (node.taken, node.out, node.rejected) == (991, 981, 10)
     assert sum("a worker cannot send" in line for line in log) == 1
+
+
+def test_of_events_what_cannot_be_sent_back_is_rejected_alone() -> None:
+    told = [[Event({"n": number}, None, ORIGIN, number) for number in range(90, 110)] for _ in range(2)]
+    shared = run(told, op.scan({"k": "default(k, 0) + 1"}, by="n // 50"), Locked(), workers=2)
+    assert shared.result.error is None
+    assert [event["n"] for event in shared.result.events] == [*range(90, 99), *range(100, 110)] * 2
+    assert [record["line"] for record in shared.rejected] == [99, 99]
+    assert shared.rejected[0]["data"] is None
 
 
 def test_what_is_rejected_and_cannot_be_sent_back_has_its_line() -> None:
