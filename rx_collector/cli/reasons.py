@@ -148,6 +148,9 @@ def _evaluations(stage: Stage) -> Iterator[Any]:
 def of_row(row: Sequence[Step], segment: Segment, *, to_bytes: bool) -> Iterator[str]:
     """Say what is decoded of a line, where, and why not less; and whether lines are edited as bytes, and why not."""
     first = row[0].operator
+    if segment.takes == "encoded" and segment.read_ahead:
+        read = ", ".join(sorted(segment.read_ahead))
+        yield f"of an event that is still its JSON {read} is decoded, the rest where something reads it"
     if segment.takes != "lines" or not isinstance(first, Parse):
         return
     following = [step for step in row[1:] if isinstance(step.operator, Stage)]

@@ -29,9 +29,10 @@ from rx_collector.config.options import (
 from rx_collector.errors import ParseError
 from rx_collector.event import Event
 from rx_collector.parsers import FORMATS, Format
-from rx_collector.parsers.json_lines import Json, decode, decode_any, decode_slowly, field_decoder, fields_from
+from rx_collector.parsers.json_lines import Json, decode, decode_any, decode_slowly
 from rx_collector.stream.edits import BACKSLASH, Plan, plan
 from rx_collector.stream.operator import Stage, operator
+from rx_collector.stream.peeking import field_decoder, fields_from
 from rx_collector.stream.skipping import Skipper
 from rx_collector.stream.switches import is_on
 

@@ -19,12 +19,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+import msgspec
+
 from rx_collector.event import Event, from_json, from_message
 from rx_collector.expressions import Expression
 from rx_collector.expressions.keys import hashable
 from rx_collector.expressions.option import Evaluation
-from rx_collector.stream.edits import Edit, write_dict_edits, write_splice
+from rx_collector.stream.edits import Edit, plan, write_dict_edits, write_splice
 from rx_collector.stream.layout import write_learned
+from rx_collector.stream.peeking import payload_reader
 
 if TYPE_CHECKING:
     from rx_collector.stream.operator import Stage
@@ -258,8 +261,30 @@ class SegmentCode:
         elif self.payload == "event":
             self.write("data = event._data")
             self.write("if data.__class__ is not dict: data = event.data")
+            self.decodes_late = self.decodes_late or self.peek is not None
+            self.peek = None
         self.payload = "local"
         return "data"
+
+    def peek_into_events(self, stages: Sequence[Stage]) -> None:
+        """Read the fields that these stages want from the JSON of each event, where its payload was not decoded yet."""
+        edited = any(stage.edits() for stage in stages)
+        planned = plan(stages, (), to_bytes=self.to_bytes and not edited)
+        if not planned.reads or not (self.ahead or planned.unread):
+            return
+        decode_fields, fields_of, attributes = payload_reader(planned.reads)
+        again = f"peek = {self.bind(fields_of, 'fields_of')}(event.data)"
+        self.write("if event._data is from_json:")
+        self.write("    try:")
+        self.write(f"        peek = {self.bind(decode_fields, 'decode_fields')}(event.encoded)")
+        self.write(
+            f"    except {self.bind((msgspec.DecodeError, RecursionError), 'not_json')}:"
+        )  # a number beyond a double
+        self.write(f"        {again}")
+        self.write("else:")
+        self.write(f"    {again}")
+        self.peek = {field: f"peek.{attribute}" for field, attribute in attributes.items()}
+        self.read_ahead = planned.reads
 
     def event(self) -> str:
         """Make sure that `event` says what the other variables say, for a user's function."""
