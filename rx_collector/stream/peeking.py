@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-__all__ = ["field_decoder", "fields_from", "payload_reader"]
+__all__ = ["NOT_JSON", "field_decoder", "fields_from"]
+
+#: What a decoder raises for what is no JSON, or none that it can take.
+NOT_JSON: Final = (msgspec.DecodeError, RecursionError)
 
 
 def field_decoder(
@@ -19,13 +22,6 @@ def field_decoder(
     whether they are there counts; both are msgspec.UNSET where they are missing. It refuses what `decode` refuses, but for
     numbers out of range in other fields.
     """
-    record, attributes = _record(fields, pieces, others)
-    return msgspec.json.Decoder(record).decode, attributes
-
-
-def _record(
-    fields: Iterable[str], pieces: Iterable[str] = (), others: Iterable[str] = ()
-) -> tuple[type[msgspec.Struct], dict[str, str]]:
     wanted: dict[str, tuple[Any, Any]] = dict.fromkeys(others, (Any, msgspec.UNSET))
     wanted |= dict.fromkeys(pieces, (msgspec.Raw, msgspec.UNSET))
     wanted |= dict.fromkeys(fields, (Any, None))
@@ -36,7 +32,7 @@ def _record(
         rename={attribute: field for field, attribute in attributes.items()},
         gc=False,
     )
-    return record, attributes
+    return msgspec.json.Decoder(record).decode, attributes
 
 
 def fields_from(
@@ -54,19 +50,3 @@ def fields_from(
         return found
 
     return fields_of
-
-
-def payload_reader(fields: Iterable[str]) -> tuple[Callable[[bytes], Any], Callable[[Any], Any], dict[str, str]]:
-    """Make what reads some fields of a payload alike, of its JSON and of what was decoded of it, and name the attributes.
-
-    >>> decode_fields, fields_of, attributes = payload_reader(["pid"])
-    >>> decode_fields(b'{"pid": 7, "comm": "sh"}') == fields_of({"pid": 7}) != fields_of([7])
-    True
-    """
-    record, attributes = _record(fields)
-    none = record()
-
-    def fields_of(data: Any) -> Any:
-        return record(*map(data.get, attributes)) if isinstance(data, dict) else none
-
-    return msgspec.json.Decoder(record).decode, fields_of, attributes

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Compiled", "Segment", "SegmentObserver", "Step", "Taken", "compile_segment", "taken_of"]
 
-#: What a loop is compiled for: lines, lines that still have their newline, some lines of a batch, events, or events of which
-#: most are JSON that nobody has decoded yet. Each of these gives the same for all batches of lines, or of events.
+#: What a loop is compiled for: lines, lines that still have their newline, some lines of a batch, events, or events that are
+#: all JSON which nobody has decoded yet.
 Taken: TypeAlias = Literal["lines", "ended", "numbered", "events", "encoded"]
 #: That, and whether the loop ends in what follows the segment.
 _Takes: TypeAlias = tuple[Taken, bool]
@@ -436,7 +436,10 @@ class SegmentObserver:
 def taken_of(batch: Batch) -> Taken:
     """Give what a loop for this batch is compiled for."""
     if not isinstance(batch, Lines):
-        return "encoded" if batch and batch[0]._data is from_json else "events"
+        for event in batch:
+            if event._data is not from_json:
+                return "events"
+        return "encoded"
     if batch.numbers is not None:
         return "numbered"
     return "lines" if batch.ended is None else "ended"

@@ -33,16 +33,18 @@ def outcome(row: list[Any], events: list[Event], *, to_bytes: bool = True) -> An
     observer = SegmentObserver(steps, nodes, probe, context, to_bytes=to_bytes)
     for at in range(0, len(events), 3):
         observer.on_batch(events[at : at + 3])
-    came = [(repr(event.data), event.line, event.raw, event.encoded) for event in probe.events]
+    came = [(repr(event.data), event.line, event.raw, event.time_ns, event.part) for event in probe.events]
     return came, letters, [(node.taken, node.out, node.filtered, node.rejected, node.merged) for node in nodes]
 
 
 def encoded(text: bytes, line: int = 1) -> Event:
-    return Event(from_json, text, ORIGIN, line, text)
+    return Event(from_json, text, ORIGIN, line, text, line * 1000 if line % 3 else None, "0" * (line % 2))
 
 
 def decoded(text: bytes, line: int = 1) -> Event:
-    return Event(encoded(text).data, text, ORIGIN, line, text)
+    event = encoded(text, line)
+    assert event.data is event._data
+    return event
 
 
 @pytest.mark.slow
@@ -99,16 +101,34 @@ def of_all_sorts() -> list[Event]:
 
 
 def test_payloads_of_all_sorts_among_them() -> None:
-    """The first one decides for the loop, and whatever follows is read as it is."""
+    """Where one of a batch is not its JSON, the loop reads them as they are."""
     row = [op.filter("pid != 3"), op.sample(every=2, key="pid")]
     known = of_all_sorts()
     assert [event.data for event in known][8:] == [{"pid": 5, "a": float("inf")}, {"pid": 5}, {"pid": 5}]
-    assert taken_of(known) == "events"
-    assert taken_of(of_all_sorts()) == "encoded"
+    assert taken_of(known) == taken_of(of_all_sorts()) == "events"
     came, letters, counts = outcome(row, of_all_sorts())
     assert (came, letters, counts) == outcome(row, known)
     assert [line for _, line, *_ in came] == [1, 3, 5, 7, 8, 10]
     assert counts == [(11, 11, 0, 0, 0), (11, 6, 5, 0, 0)]
+    still = of_all_sorts()[7:]
+    assert taken_of(still) == "encoded"
+    assert outcome(row, still) == outcome(row, known[7:])
+
+
+def test_they_are_edited_as_lines_are() -> None:
+    """Where all of it can be done on the bytes, and the number keeps its form."""
+    events = [encoded(b'{"pid":%d,"ratio":1.50,"comm":"a"}' % number, number) for number in range(1, 3000)]
+    row = [op.filter("pid != 7"), op.set(host='"web"'), op.drop("comm")]
+    steps = [Step(stage, stage.name) for stage in row]
+    probe = Probe()
+    observer = SegmentObserver(steps, [Node(step.label) for step in steps], probe, new_context(), to_bytes=True)
+    for at in range(0, len(events), 500):
+        observer.on_batch(events[at : at + 500])
+    assert [event.encoded for event in probe.events] == [
+        b'{"pid":%d,"ratio":1.50,"host":"web"}' % number for number in range(1, 3000) if number != 7
+    ]
+    assert all(event._data is from_json for event in [*events, *probe.events])
+    assert [event.id for event in probe.events] == [event.id for event in events if event.line != 7]
 
 
 def test_where_most_events_are_decoded_after_all_they_are_decoded_at_once() -> None:
@@ -138,3 +158,11 @@ def test_explain_says_it(tmp_path: Any) -> None:
     shown = command("explain", "--source", "x.yaml", cwd=tmp_path).stdout
     assert "of an event that is still its JSON pid, uid is decoded, the rest where something reads it" in shown
     assert "peek = decode_fields(event.encoded)" in shown
+    (tmp_path / "x.yaml").write_text((tmp_path / "x.yaml").read_text().replace("skip: 2", "set: {a: '1'}"))
+    shown = command("explain", "x.yaml", cwd=tmp_path).stdout
+    assert "of an event that is still its JSON pid, uid is decoded; the edits are made on its bytes" in shown
+    (tmp_path / "x.yaml").write_text((tmp_path / "x.yaml").read_text().replace("sinks: [{con", "# sinks: [{con"))
+    more = "  more: {from: some, operators: [set: {b: this}], sinks: [{console: {}, backpressure: block}]}\n"
+    (tmp_path / "x.yaml").write_text((tmp_path / "x.yaml").read_text() + more)
+    shown = command("explain", "x.yaml", cwd=tmp_path).stdout
+    assert "not edited on the bytes: operators[0] set reads the whole payload ('this' uses it as a whole)" in shown
