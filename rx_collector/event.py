@@ -23,6 +23,7 @@ __all__ = [
     "Lines",
     "Origin",
     "Packed",
+    "decode_payload",
     "encode_json",
     "format_time",
     "from_json",
@@ -36,7 +37,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _decode: Final = msgspec.json.Decoder(dict).decode
 
 
-def _decode_lazily(encoded: bytes) -> Any:
+def decode_payload(encoded: bytes) -> Any:
     """Decode what is known to be a JSON object; a number beyond a double in it is infinite, as `parse` has it."""
     try:
         return _decode(encoded)
@@ -205,7 +206,7 @@ class Event(msgspec.Struct, eq=False, gc=False):
         if data is from_message:
             data = self._data = {"message": (self.raw or b"").decode("utf-8", "replace")}
         elif data is from_json:
-            data = self._data = _decode_lazily(self.encoded or b"{}")
+            data = self._data = decode_payload(self.encoded or b"{}")
         elif data.__class__ is Packed:
             data = self._data = data.unpack()
         return data
