@@ -374,8 +374,8 @@ class _Observer(SegmentObserver):
 
     def memory(self) -> bytes:
         """Give what the stages keep that have a key, pickled."""
-        steps = self._steps
-        return pickle.dumps({at: kept for at, kept in self._kept.items() if not steps[at[0]].operator.independent})
+        keyed = {index for index, step in enumerate(self._steps) if not step.operator.independent}
+        return pickle.dumps({at: kept for at, kept in self._kept.items() if at[0] in keyed})
 
     def remember(self, memory: memoryview) -> None:
         """Keep what another process kept. Nothing was done before."""

@@ -363,7 +363,9 @@ def test_what_a_killed_worker_kept_is_not_lost(
 )
 @pytest.mark.parametrize("remembered", [1, 1 << 40], ids=["given", "asked again"])
 def test_what_each_operator_keeps_survives(keeping: Any, remembered: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With keys of all kinds, and every worker killed several times."""
+    """With keys of all kinds, and every worker killed several times. The layout of lines, which the loop learns, is not
+    given: it is learned again.
+    """
     monkeypatch.setattr(workers_module, "_REMEMBERED", remembered)
     monkeypatch.setattr(workers_module, "_TIMES_MEMORY", 0)
     numbers = random.Random(5)
@@ -371,7 +373,7 @@ def test_what_each_operator_keeps_survives(keeping: Any, remembered: int, monkey
     lines = [
         f'{{"k":{numbers.choice(keys)},"b":{numbers.choice(more)},"n":{number}}}'.encode() for number in range(4000)
     ]
-    operators = op.parse("json"), keeping, op.set(m="n")
+    operators = op.parse("json"), keeping, op.set(n="n + 1")
     here = run(batches_of(lines, 100), *operators, workers=1)
     shared = Shared(2, *operators)
     wait_until(lambda: len(shared.workers._processes) == 2, "they are there", 30)
