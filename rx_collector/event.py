@@ -9,7 +9,7 @@ from __future__ import annotations
 import marshal
 from binascii import b2a_base64
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, Final
@@ -23,6 +23,7 @@ __all__ = [
     "Lines",
     "Origin",
     "Packed",
+    "decode_beyond",
     "encode_json",
     "format_time",
     "from_json",
@@ -35,14 +36,29 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _decode: Final = msgspec.json.Decoder(dict).decode
 
 
+def decode_beyond(text: bytes | str, hook: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """Decode what is known to be JSON, also where there is a number in it that is beyond a double, or that has more digits
+    than Python reads: it is infinite. `hook` makes an object of its pairs. Raises RecursionError.
+
+    >>> decode_beyond('[1e999, -1e999, 7]')
+    [inf, -inf, 7]
+    """
+    return later("json", "loads")(text, parse_int=_whole_number, object_pairs_hook=hook)
+
+
+def _whole_number(digits: str) -> int | float:
+    try:
+        return int(digits)
+    except ValueError:  # there are too many
+        return float(digits)
+
+
 def _decode_lazily(encoded: bytes) -> Any:
     """Decode what is known to be a JSON object; a number beyond a double in it is infinite, as `parse` has it."""
     try:
         return _decode(encoded)
     except msgspec.ValidationError:
-        import json
-
-        return json.loads(encoded)
+        return decode_beyond(encoded)
 
 
 class _Lazy:

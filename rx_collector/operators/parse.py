@@ -29,7 +29,7 @@ from rx_collector.config.options import (
 from rx_collector.errors import ParseError
 from rx_collector.event import Event
 from rx_collector.parsers import FORMATS, Format
-from rx_collector.parsers.json_lines import Json, decode, decode_any, decode_slowly, field_decoder, fields_from
+from rx_collector.parsers.json_lines import Json, decode, decode_any, field_decoder, fields_from
 from rx_collector.stream.edits import BACKSLASH, Plan, plan
 from rx_collector.stream.operator import Stage, operator
 from rx_collector.stream.skipping import Skipper
@@ -253,20 +253,18 @@ class Parse(Stage):
     def _emit_json(self, code: SegmentCode, following: Sequence[Stage]) -> None:
         """The line is JSON: what the filters behind read is decoded ahead of the rest, the rest only if it is needed."""
         wrong = code.bind((msgspec.DecodeError, RecursionError), "not_json")
-        # With its newline a line that is no JSON could be refused in other words.
-        slowly = "decode_again(raw[:-1])" if code.ended else f"{code.bind(decode_slowly, 'decode_slowly')}(raw, error)"
-        if code.ended:
-            code.names["decode_again"] = decode_any
         planned = plan(following, () if self.time is None else (self.time.field,), to_bytes=code.to_bytes)
         if not code.ahead and not planned.unread:
             planned = Plan(frozenset())
         fields = planned.reads | planned.pieces | planned.absent
+        # With its newline, or where not all of it was decoded, a line that is no JSON could be refused in other words.
+        slowly = f"{code.bind(decode_any, 'decode_again')}({code.line_read()})"
         if fields or planned.unread:
             decode_fields, attributes = field_decoder(planned.reads, planned.pieces, planned.absent)
             function = code.bind(decode_fields, "decode_fields")
             code.write("try:")
             code.write(f"    peek = {function}(raw)")
-            code.write(f"except {wrong} as error:")
+            code.write(f"except {wrong}:")
             again = code.bind(fields_from(decode_fields, planned.reads, attributes), "fields_of")
             code.write(f"    peek = {again}({slowly})")
             code.peek = {field: f"peek.{attribute}" for field, attribute in attributes.items()}
@@ -277,7 +275,7 @@ class Parse(Stage):
         else:
             code.write("try:")
             code.write(f"    data = {code.bind(decode, 'decode')}(raw)")
-            code.write(f"except {wrong} as error:")
+            code.write(f"except {wrong}:")
             code.write(f"    data = {slowly}")
             code.payload, code.owned, code.encoded = "local", True, True
         code.is_dict, code.has_event = True, False
