@@ -32,7 +32,7 @@ from tests.conftest import rounds
 from tests.runners.helpers import run_project
 
 ORIGIN = Origin("run", "exec", 1, 42, 1_700_000_000_000_000_000)
-NAMES = ["pid", "ppid", "comm", "host", "path", "é"]
+NAMES = ["pid", "ppid", "comm", "host", "path", "é", ""]
 
 blank = st.sampled_from(["", "", "", " ", "\t", "  \r"])
 characters = st.text(string.printable + "é\u2028😀", max_size=5)
@@ -361,6 +361,9 @@ def test_what_is_spliced_is_spliced() -> None:
         b'{"pid":1.5,"comm":"sh"}': [op.filter("pid > 1"), op.keep("pid", "comm")],
         b'{"pid":1.50}': [op.keep("pid", "comm"), op.drop("comm")],
         b"{}": [op.keep("pid"), op.drop("pid")],
+        b'{"pid":1.50,"ppid":16,"args":[{"a":1E5}],"":"sh"}': [op.rename({"comm": ""})],
+        b'{"pid":1.50,"ppid":16,"comm":"sh","args":[{"a":1E5}],"":2}': [op.set({"": "len(comm)"})],
+        b'{"pid":1.50,"":16}': [op.keep("pid", "ppid"), op.rename({"ppid": ""})],
         b'{"pid":1.50,"ppid":16,"comm":"sh","args":[{"a":1E5}],"host":null,"n":7.5}': [op.set(host=None, n=7.5)],
     }
     for expected, row in spliced.items():
