@@ -238,7 +238,8 @@ class Parse(Stage):
         counter = code.counter("filtered", code.stage + 1)
         # One that ends the stream counts what it has not come to, so then nothing may be left out behind it.
         ends = any(stage.on_error == "fail" for stage in (self, *following))
-        if code.ended and is_on("skipping") and not ends:
+        # Nor behind a stage that has seen it, counts it, say, or fails for it.
+        if code.ended and is_on("skipping") and not ends and not code.stage:
             skipper = code.state(lambda: Skipper(needle), "skipper")
             code.prologue += [f"chosen = {skipper}.chosen(batch)", f"{counter} = len(batch) - len(chosen)"]
             code.chosen = "chosen"

@@ -317,9 +317,11 @@ class _Observer(SegmentObserver):
         self.first: dict[int, Event] = {}  # the first rejection at each stage
 
     def memory(self) -> bytes:
-        """Give what the stages keep that have a key, pickled."""
-        steps = self._steps
-        return pickle.dumps({at: kept for at, kept in self._kept.items() if not steps[at[0]].operator.independent})
+        """Give what the stages keep that have a key, pickled. What is known of how lines are laid out, which belongs to none
+        of them, can be learned anew.
+        """
+        keyed = {stage for stage, step in enumerate(self._steps) if not step.operator.independent}
+        return pickle.dumps({place: kept for place, kept in self._kept.items() if place[0] in keyed})
 
     def remember(self, memory: memoryview) -> None:
         """Keep what another process kept. Nothing was done before."""

@@ -318,6 +318,17 @@ def test_what_a_killed_worker_kept_is_not_lost(
     assert sum("was ended by signal 9" in line for line in log) == died
 
 
+def test_what_is_learned_of_lines_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Edits behind the key, on the bytes of lines of which the layout is learned."""
+    monkeypatch.setattr(workers_module, "_REMEMBERED", 1)
+    monkeypatch.setattr(workers_module, "_TIMES_MEMORY", 0)
+    lines = [b'{"n":%d,"a":1,"b":"x","c":2}' % number for number in range(3000)]
+    row = [op.dedupe("n"), op.set(d="n"), op.rename(b="e"), op.drop("a", "c")]
+    shared = both(batches_of(lines), op.parse("json"), *row)
+    assert [event.json() for event in shared.result.events][1] == b'{"n":1,"d":1,"e":"x"}'
+    assert len(shared.result.events) == 3000
+
+
 def test_one_that_dies_while_it_does_again_what_another_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two deaths over the same lines, one while they are done and one while they are done again, change nothing."""
     monkeypatch.setattr(workers_module, "_REMEMBERED", 1 << 40)
