@@ -84,16 +84,64 @@ class Packed(msgspec.Struct, eq=False, gc=False):
 
     def unpack(self) -> Any:
         """Make the payload."""
-        load = marshal.loads if self.packed[:1] == b"m" else later("pickle", "loads")
-        return load(memoryview(self.packed)[1:])
+        form, packed = self.packed[:1], memoryview(self.packed)[1:]
+        if form == b"m":
+            return marshal.loads(packed)
+        value = later("pickle", "loads")(packed)
+        return _nested(value) if form == b"f" else value
 
 
 def pack(value: Any) -> bytes:
-    """Give a value as bytes for another process of ours: what Python's own types can say as it is, in marshal's format."""
+    """Give a value as bytes for another process of ours: what Python's own types can say as it is, in marshal's format.
+
+    A line of JSON may be nested five times as deeply as marshal takes, and twice as deeply as pickle does.
+    """
     try:
         return b"m" + marshal.dumps(value)
     except ValueError:
-        return b"p" + bytes(later("pickle", "dumps")(value))
+        dumps = later("pickle", "dumps")
+    try:
+        return b"p" + bytes(dumps(value))
+    except RecursionError:
+        return b"f" + bytes(dumps(_flat(value)))
+
+
+def _flat(value: Any) -> list[tuple[Any, ...]]:
+    """Give a value as a row of values that are not nested: of a list, a tuple or a dict its type, and where in the row the
+    first of its items is, how many there are and their keys; of another value nothing but itself.
+
+    >>> _flat([7, {"a": 1}])
+    [(<class 'list'>, 1, 2, None), (7,), (<class 'dict'>, 3, 1, ['a']), (1,)]
+    """
+    values, row = [value], []
+    for one in values:  # which becomes longer meanwhile
+        kind = one.__class__
+        if kind is dict:
+            row.append((kind, len(values), len(one), [*one]))
+            values += one.values()
+        elif kind is list or kind is tuple:
+            row.append((kind, len(values), len(one), None))
+            values += one
+        else:
+            row.append((one,))
+    return row
+
+
+def _nested(row: list[tuple[Any, ...]]) -> Any:
+    """Make the value of a row again.
+
+    >>> _nested(_flat({"a": [1, (2, {})], "b": "c"}))
+    {'a': [1, (2, {})], 'b': 'c'}
+    """
+    made: list[Any] = [None] * len(row)
+    for index in reversed(range(len(row))):  # the items of a value are behind it
+        if len(row[index]) == 1:
+            made[index] = row[index][0]
+            continue
+        kind, first, count, keys = row[index]
+        items = made[first : first + count]
+        made[index] = kind(items) if keys is None else dict(zip(keys, items, strict=True))
+    return made[0]
 
 
 class _NotJson:
