@@ -24,6 +24,7 @@ __all__ = [
     "Origin",
     "Packed",
     "decode_beyond",
+    "decode_payload",
     "encode_json",
     "format_time",
     "from_json",
@@ -53,7 +54,7 @@ def _whole_number(digits: str) -> int | float:
         return float(digits)
 
 
-def _decode_lazily(encoded: bytes) -> Any:
+def decode_payload(encoded: bytes) -> Any:
     """Decode what is known to be a JSON object; a number beyond a double in it is infinite, as `parse` has it."""
     try:
         return _decode(encoded)
@@ -113,7 +114,8 @@ def _flat(value: Any) -> list[tuple[Any, ...]]:
     >>> _flat([7, {"a": 1}])
     [(<class 'list'>, 1, 2, None), (7,), (<class 'dict'>, 3, 1, ['a']), (1,)]
     """
-    values, row = [value], []
+    values = [value]
+    row: list[tuple[Any, ...]] = []
     for one in values:  # which becomes longer meanwhile
         kind = one.__class__
         if kind is dict:
@@ -268,7 +270,7 @@ class Event(msgspec.Struct, eq=False, gc=False):
         if data is from_message:
             data = self._data = {"message": (self.raw or b"").decode("utf-8", "replace")}
         elif data is from_json:
-            data = self._data = _decode_lazily(self.encoded or b"{}")
+            data = self._data = decode_payload(self.encoded or b"{}")
         elif data.__class__ is Packed:
             data = self._data = data.unpack()
         return data

@@ -96,7 +96,8 @@ class _Explaining:
             sinks = [f"{branch.name} ({branch.backpressure.strategy.name})" for branch in spec.sinks]
             way = f"{' + '.join(spec.sources)} -> {' -> '.join([*operators, ''])}"
             yield f"    {way}{', '.join(sinks) or 'other pipelines'}"
-            yield from self._operators(steps_of(spec.operators), workers=spec.workers)
+            lines = not set(project.runners).isdisjoint(spec.sources)
+            yield from self._operators(steps_of(spec.operators), lines=lines, workers=spec.workers)
             taken: list[str] = []
             for branch in spec.sinks:
                 yield from self._branch(branch, _sink_name(branch, taken))
@@ -107,9 +108,9 @@ class _Explaining:
             yield analysis.ending()
 
     def _operators(
-        self, steps: list[Step], indent: str = "    ", *, in_group: bool = False, workers: int = 1
+        self, steps: list[Step], indent: str = "    ", *, lines: bool = False, in_group: bool = False, workers: int = 1
     ) -> Iterator[str]:
-        """Explain a row of operators; the first one gets lines where it is not within a group."""
+        """Explain a row of operators; `lines` tells that the first one gets lines of runners."""
         analysis = self._analysis
         if workers > 1:
             yield from (indent + line for line in of_workers(steps, workers, measured=analysis is not None))
@@ -120,8 +121,8 @@ class _Explaining:
             before = rows[number - 1] if number else None
             if isinstance(step.operator, Stage):
                 following = steps[row.stop] if row.stop < len(steps) else None
-                lines = not in_group and row.start == 0
-                for line in self._segment(steps[row.start : row.stop], lines, following, in_group):
+                here = steps[row.start : row.stop]
+                for line in self._segment(here, following, lines=lines and row.start == 0, in_group=in_group):
                     yield indent + line
                 shared = share is not None and row == range(share.count)
                 if following is not None and isinstance(following.operator, Stage) and not shared:
@@ -150,10 +151,10 @@ class _Explaining:
             if step.operator.within:
                 yield from self._operators(steps_of(step.operator.within, step.label), indent + "    ", in_group=True)
 
-    def _segment(self, row: list[Step], lines: bool, following: Step | None, in_group: bool) -> Iterator[str]:
+    def _segment(self, row: list[Step], following: Step | None, *, lines: bool, in_group: bool) -> Iterator[str]:
         """Explain a loop; `following` is the operator behind it."""
         last = following is None and not in_group
-        compiled = compile_segment(row, "lines" if lines else "events", to_bytes=last)
+        compiled = compile_segment(row, "lines" if lines else "encoded", to_bytes=last)
         yield f"segment of {len(row)} fused stage{'s' if len(row) > 1 else ''}, one loop over each batch:"
         figures: dict[int, str] = {}
         if self._analysis is not None:

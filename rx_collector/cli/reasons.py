@@ -148,6 +148,8 @@ def _evaluations(stage: Stage) -> Iterator[Any]:
 def of_row(row: Sequence[Step], segment: Segment, *, to_bytes: bool) -> Iterator[str]:
     """Say what is decoded of a line, where, and why not less; and whether lines are edited as bytes, and why not."""
     first = row[0].operator
+    if segment.takes == "encoded":
+        yield from _of_events(row, segment, to_bytes=to_bytes)
     if segment.takes != "lines" or not isinstance(first, Parse):
         return
     following = [step for step in row[1:] if isinstance(step.operator, Stage)]
@@ -183,6 +185,16 @@ def of_row(row: Sequence[Step], segment: Segment, *, to_bytes: bool) -> Iterator
     else:
         yield f"{what}; the rest at {row[at].label}, of those that come so far"
     if not spliced and (why := _why_not_spliced(following, reads, to_bytes=to_bytes)):
+        yield f"not edited on the bytes: {why}"
+
+
+def _of_events(row: Sequence[Step], segment: Segment, *, to_bytes: bool) -> Iterator[str]:
+    """Say the same of events, which were lines of JSON, mostly."""
+    spliced = any(counted == UNSPLICED for _, counted in segment.counters)
+    if segment.read_ahead or spliced:
+        what = f"of an event that is still its JSON {', '.join(sorted(segment.read_ahead)) or 'no field'} is decoded"
+        yield f"{what}; the edits are made on its bytes" if spliced else f"{what}, the rest where something reads it"
+    if not spliced and (why := _why_not_spliced(row, (), to_bytes=to_bytes)):
         yield f"not edited on the bytes: {why}"
 
 

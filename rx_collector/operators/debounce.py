@@ -10,7 +10,8 @@ from rx_collector.event import Event
 from rx_collector.expressions.keys import hashable
 from rx_collector.expressions.option import KEYS, Evaluation
 from rx_collector.ledger import Node
-from rx_collector.operators.window import Grouping, Sessions, State
+from rx_collector.operators._windows import Sessions, State
+from rx_collector.operators.window import Grouping
 from rx_collector.stream.flow import BatchObserver, Context
 from rx_collector.stream.operator import operator
 

@@ -14,9 +14,10 @@ from rx_collector.ledger import GroupNode, Node
 from rx_collector.operators._state import reject
 from rx_collector.operators._timer import Timer
 from rx_collector.operators.placed import OperatorItem, steps_of
-from rx_collector.stream.chain import Compiled, attach
+from rx_collector.stream.chain import attach
 from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context
 from rx_collector.stream.operator import BatchOperator, PlacedOperator, operator
+from rx_collector.stream.segment import Compiled
 
 if TYPE_CHECKING:
     from reactivex.abc import SchedulerBase

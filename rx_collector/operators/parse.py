@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import msgspec
-
 from rx_collector.clock import CLOCKS, UNITS, time_reader, zone_named
 from rx_collector.config.options import (
     INVALID,
@@ -29,9 +27,10 @@ from rx_collector.config.options import (
 from rx_collector.errors import ParseError
 from rx_collector.event import Event
 from rx_collector.parsers import FORMATS, Format
-from rx_collector.parsers.json_lines import Json, decode, decode_any, field_decoder, fields_from
+from rx_collector.parsers.json_lines import Json, decode, decode_any
 from rx_collector.stream.edits import BACKSLASH, Plan, plan
 from rx_collector.stream.operator import Stage, operator
+from rx_collector.stream.peeking import NOT_JSON
 from rx_collector.stream.skipping import Skipper
 from rx_collector.stream.switches import is_on
 
@@ -253,26 +252,16 @@ class Parse(Stage):
 
     def _emit_json(self, code: SegmentCode, following: Sequence[Stage]) -> None:
         """The line is JSON: what the filters behind read is decoded ahead of the rest, the rest only if it is needed."""
-        wrong = code.bind((msgspec.DecodeError, RecursionError), "not_json")
+        wrong = code.bind(NOT_JSON, "not_json")
+        # With its newline, or where not all of it was decoded, a line that is no JSON could be refused in other words.
+        slowly = f"{code.bind(decode_any, 'decode_again')}({code.line_read()})"
         planned = plan(following, () if self.time is None else (self.time.field,), to_bytes=code.to_bytes)
         if not code.ahead and not planned.unread:
             planned = Plan(frozenset())
-        fields = planned.reads | planned.pieces | planned.absent
-        # With its newline, or where not all of it was decoded, a line that is no JSON could be refused in other words.
-        slowly = f"{code.bind(decode_any, 'decode_again')}({code.line_read()})"
-        if fields or planned.unread:
-            decode_fields, attributes = field_decoder(planned.reads, planned.pieces, planned.absent)
-            function = code.bind(decode_fields, "decode_fields")
-            code.write("try:")
-            code.write(f"    peek = {function}(raw)")
-            code.write(f"except {wrong}:")
-            again = code.bind(fields_from(decode_fields, planned.reads, attributes), "fields_of")
-            code.write(f"    peek = {again}({slowly})")
-            code.peek = {field: f"peek.{attribute}" for field, attribute in attributes.items()}
-            code.read_ahead, code.splices, code.learns = planned.reads, planned.edits, planned.learned
+        if planned.reads or planned.pieces or planned.absent or planned.unread:
+            code.peek_into(planned, "raw", slowly)
             code.names["decode"] = decode_any
             code.payload, code.encoded = "json", True
-            assert code.peek.keys() == fields
         else:
             code.write("try:")
             code.write(f"    data = {code.bind(decode, 'decode')}(raw)")

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -17,7 +17,7 @@ from rx_collector.errors import ParseError
 from rx_collector.event import Origin, decode_beyond
 from rx_collector.parsers.base import Format, OfIncarnation, TextParser, format
 
-__all__ = ["Json", "decode", "decode_any", "decode_slowly", "field_decoder", "fields_from", "has_each_key_once"]
+__all__ = ["Json", "decode", "decode_any", "decode_slowly", "has_each_key_once"]
 
 #: Decodes a JSON object; raises msgspec.DecodeError or RecursionError, for which `decode_slowly` has the answer.
 decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -48,45 +48,6 @@ def decode_slowly(raw: bytes | str, error: Exception) -> dict[str, Any]:
         raise ParseError(f"not a JSON object: {str(error)[0].lower()}{str(error)[1:]}") from None
     message = str(error).removeprefix("JSON is malformed: ")
     raise ParseError(f"not JSON: {message[0].lower()}{message[1:]}") from None
-
-
-def field_decoder(
-    fields: Iterable[str], pieces: Iterable[str] = (), others: Iterable[str] = ()
-) -> tuple[Any, dict[str, str]]:
-    """Make a decoder of some top-level fields alone, and name the attribute of its result for each.
-
-    A missing one of `fields` is None. Of `pieces` it gives the bytes of the value (msgspec.Raw), and of `others` only
-    whether they are there counts; both are msgspec.UNSET where they are missing. It refuses what `decode` refuses, but for
-    numbers out of range in other fields.
-    """
-    wanted: dict[str, tuple[Any, Any]] = dict.fromkeys(others, (Any, msgspec.UNSET))
-    wanted |= dict.fromkeys(pieces, (msgspec.Raw, msgspec.UNSET))
-    wanted |= dict.fromkeys(fields, (Any, None))
-    attributes = {field: f"f{index}" for index, field in enumerate(sorted(wanted))}
-    record = msgspec.defstruct(
-        "Fields",
-        [(attribute, *wanted[field]) for field, attribute in attributes.items()],
-        rename={attribute: field for field, attribute in attributes.items()},
-        gc=False,
-    )
-    return msgspec.json.Decoder(record).decode, attributes
-
-
-def fields_from(
-    decode_fields: Callable[[bytes], Any], fields: Iterable[str], attributes: Mapping[str, str]
-) -> Callable[[dict[str, Any]], Any]:
-    """Give what makes of a whole payload what `decode_fields` (see `field_decoder`) makes of a line, for one that it
-    refused. A number beyond a double is infinite in it, and would be null in the JSON of the payload.
-    """
-    read = [(field, attributes[field]) for field in fields]
-
-    def fields_of(data: dict[str, Any]) -> Any:
-        found = decode_fields(msgspec.json.encode(data))
-        for field, attribute in read:
-            setattr(found, attribute, data.get(field))
-        return found
-
-    return fields_of
 
 
 def _keys_and_colons(value: Any) -> int:

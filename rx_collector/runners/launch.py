@@ -247,7 +247,7 @@ def _start_limited(
         try:
             program = [sys.executable, "-I", "-S", os.path.join(os.path.dirname(__file__), "limited.py")]
             arguments = [str(told), str(writing), *spec.argv()]
-            process = subprocess.Popen([*program, *arguments], pass_fds=[told, writing], cwd="/", **streams)
+            process = subprocess.Popen([*program, *arguments], pass_fds=[told, writing], **streams)
         finally:
             os.close(told)
             os.close(writing)

@@ -6,24 +6,21 @@ The operators of a file are a `Chain` when it runs. Who composes in Python has a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from rx_collector.errors import RxCollectorError
 from rx_collector.ledger import Node
 from rx_collector.stream.flow import Absorber, BatchObserver, Connection, Context, Source
 from rx_collector.stream.operator import BatchOperator, Operator, Stage
-from rx_collector.stream.segment import Segment, SegmentObserver, Step
+from rx_collector.stream.segment import Compiled, SegmentObserver, Step
 from rx_collector.stream.switches import is_on
 
 if TYPE_CHECKING:
     from rx_collector.stream.sharing import Share
 
-__all__ = ["Chain", "Compiled", "attach", "rows_of", "shared_by"]
+__all__ = ["Chain", "attach", "rows_of", "shared_by"]
 
 _MOST_NESTED = 8  # loops within the loop of a segment, each of which takes two blocks
-
-#: The loops of a chain by where they begin and what they take. Chains of the same steps can share them.
-Compiled: TypeAlias = dict[tuple[int, str], Segment]
 
 
 class Chain:

@@ -19,12 +19,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from rx_collector.event import Event, from_json, from_message
+from rx_collector.event import Event, decode_payload, from_json, from_message
 from rx_collector.expressions import Expression
 from rx_collector.expressions.keys import hashable
 from rx_collector.expressions.option import Evaluation
-from rx_collector.stream.edits import Edit, write_dict_edits, write_splice
+from rx_collector.stream.edits import Edit, Plan, plan, write_dict_edits, write_splice
 from rx_collector.stream.layout import write_learned
+from rx_collector.stream.peeking import NOT_JSON, field_decoder, fields_from
 
 if TYPE_CHECKING:
     from rx_collector.stream.operator import Stage
@@ -261,8 +262,36 @@ class SegmentCode:
         elif self.payload == "event":
             self.write("data = event._data")
             self.write("if data.__class__ is not dict: data = event.data")
+            self.decodes_late = self.decodes_late or self.peek is not None
+            self.peek = None
         self.payload = "local"
         return "data"
+
+    def peek_into(self, planned: Plan, text: str, whole: str) -> None:
+        """Read the fields that are planned from JSON in `text`; where that is refused, from a payload of which `whole` is
+        the source.
+        """
+        decode_fields, attributes = field_decoder(planned.reads, planned.pieces, planned.absent)
+        again = fields_from(decode_fields, planned.reads, attributes)
+        self.write("try:")
+        self.write(f"    peek = {self.bind(decode_fields, 'decode_fields')}({text})")
+        self.write(f"except {self.bind(NOT_JSON, 'not_json')}:")
+        self.write(f"    peek = {self.bind(again, 'fields_of')}({whole})")
+        self.peek = {field: f"peek.{attribute}" for field, attribute in attributes.items()}
+        self.read_ahead, self.splices, self.learns = planned.reads, planned.edits, planned.learned
+
+    def peek_into_events(self, stages: Sequence[Stage]) -> None:
+        """Read what these stages want of events that are all still their JSON from that, and edit it where lines are."""
+        planned = plan(stages, (), to_bytes=self.to_bytes)
+        if not (self.ahead or planned.unread):
+            return
+        self.is_dict = True
+        if planned.edits:
+            self.names["decode"] = decode_payload
+            self.write("raw, origin, line, time_ns = event.encoded, event.origin, event.line, event._time_ns")
+            self.payload, self.part = "json", "event.part"
+        if planned.edits or planned.reads:
+            self.peek_into(planned, "raw" if planned.edits else "event.encoded", "event.data")
 
     def event(self) -> str:
         """Make sure that `event` says what the other variables say, for a user's function."""
@@ -393,13 +422,14 @@ class SegmentCode:
 
     def _finish_spliced(self, edits: Sequence[Edit], peek: Mapping[str, str]) -> None:
         """Write the end of a loop that edits lines; those of which it is not proven to be the same are decoded."""
-        time = ", time_ns" if self.has_time else ""
+        time = ", time_ns" if self.has_time or self.envelope == "events" else ""
+        part = ", event.part" if self.envelope == "events" else ""
         if self.learns:
             write_learned(self, edits)
         else:
             write_splice(self, edits, peek, self.read_ahead)
         self.write("if text is not None:")
-        self.write(f"    emit(Event(from_json, None, origin, line, text{time}))")
+        self.write(f"    emit(Event(from_json, None, origin, line, text{time}{part}))")
         self.write("else:")
         self.indent()
         if self.learn:

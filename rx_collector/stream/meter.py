@@ -9,7 +9,7 @@ processor does not count where there are others.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter_ns, thread_time_ns
 from typing import Any, Final, TypeAlias
@@ -93,7 +93,7 @@ class Meter:
 
     def __init__(self) -> None:
         self.times: dict[Key, Times] = {}
-        self.loops: dict[Key, dict[str, LoopMeter]] = {}  # by the first node of the loop, and what it takes
+        self.loops: dict[Key, dict[Hashable, LoopMeter]] = {}  # by the first node of the loop, and what it takes
         self.look = _cost_of_a_look()
         self._local = threading.local()
         self._lock = threading.Lock()
@@ -103,7 +103,7 @@ class Meter:
         with self._lock:
             return self.times.setdefault(key, Times())
 
-    def loop(self, key: Key, takes: str, labels: tuple[str, ...]) -> LoopMeter:
+    def loop(self, key: Key, takes: Hashable, labels: tuple[str, ...]) -> LoopMeter:
         """Give the meter of a loop, a new one when there is none yet for these stages."""
         with self._lock:
             loops = self.loops.setdefault(key, {})

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from rx_collector.clock import looked_at
 from rx_collector.errors import ParseError
-from rx_collector.event import Event, Lines, Origin, rejected
+from rx_collector.event import Event, Lines, Origin, from_json, rejected
 from rx_collector.frozen import frozen
 from rx_collector.ledger import Node
 from rx_collector.log import logger
@@ -28,21 +28,13 @@ from rx_collector.stream.switches import is_on
 if TYPE_CHECKING:
     from rx_collector.stream.meter import LoopMeter
 
-__all__ = ["Segment", "SegmentObserver", "Step", "Taken", "compile_segment", "taken_of"]
+__all__ = ["Compiled", "Segment", "SegmentObserver", "Step", "Taken", "compile_segment", "taken_of"]
 
-#: What a loop takes, and whether it ends in what follows the segment.
-_Takes: TypeAlias = Literal[
-    "lines", "ended", "numbered", "events", "absorbed lines", "absorbed ended", "absorbed numbered", "absorbed events"
-]
-#: What of them a loop is compiled for: lines, lines that still have their newline, some lines of a batch, or events.
-Taken: TypeAlias = Literal["lines", "ended", "numbered", "events"]
-_ABSORBED: Final[dict[Taken, _Takes]] = {
-    "lines": "absorbed lines",
-    "ended": "absorbed ended",
-    "numbered": "absorbed numbered",
-    "events": "absorbed events",
-}
-_UNABSORBED: Final[dict[_Takes, Taken]] = {absorbed: takes for takes, absorbed in _ABSORBED.items()}
+#: What a loop is compiled for: lines, lines that still have their newline, some lines of a batch, events, or events that are
+#: all JSON which nobody has decoded yet.
+Taken: TypeAlias = Literal["lines", "ended", "numbered", "events", "encoded"]
+#: That, and whether the loop ends in what follows the segment.
+_Takes: TypeAlias = tuple[Taken, bool]
 _JUDGED_BY: Final = 2_000  # lines, before it is judged by them how the following are read
 #: Decoding a line of 250 bytes costs 0.6 us, the fields that a filter reads 0.23 us. So when more pass than these, all
 #: are decoded at once; and when no more than those, no longer.
@@ -64,6 +56,8 @@ class Step:
         return f"{self.label} ({self.place})" if self.place else self.label
 
 
+#: The loops of a chain by where they begin and what they take. Chains of the same steps can share them.
+Compiled: TypeAlias = "dict[tuple[int, _Takes], Segment]"
 _Run: TypeAlias = Callable[[Any, Callable[[Exception, dict[str, Any]], bool]], tuple[list[Event], tuple[int, ...]]]
 
 
@@ -87,6 +81,7 @@ class Segment:
         self.states = tuple(states)
         self._stage_of_line = self.stages_of_lines = tuple(stage_of_line)
         self.decodes_late = code.decodes_late
+        self.read_ahead = code.read_ahead
         self._globals = code.names
         self._makers = code.makers
         self._compiled = compile(source, f"<segment: {', '.join(step.label for step in steps) or 'no stages'}>", "exec")
@@ -140,9 +135,12 @@ def compile_segment(
     what comes behind wants bytes more than fields, `ahead` that what filters read is decoded ahead of the rest of a line.
     With `spent` the loop adds to it the nanoseconds that each stage took.
     """
-    source: Literal["lines", "events"] = "events" if takes == "events" else "lines"
+    source: Literal["lines", "events"] = "events" if takes in ("events", "encoded") else "lines"
     code = SegmentCode(source, kept, to_bytes=to_bytes, ahead=ahead, ended=takes == "ended")
     stages = [step.operator for step in steps]
+    if takes == "encoded":
+        code.stage = 0
+        code.peek_into_events([stage for stage in stages if isinstance(stage, Stage)])
     for index, (step, stage) in enumerate(zip(steps, stages, strict=True)):
         if not isinstance(stage, Stage):
             raise TypeError(f"{step.label} is not a stage")
@@ -165,7 +163,7 @@ def compile_segment(
         head += ["    origin = batch.origin", f"    for line, raw in {code.chosen}:"]
     elif takes == "numbered":
         head += ["    origin = batch.origin", "    for line, raw in zip(batch.numbers, batch.lines):"]
-    elif takes != "events":
+    elif source == "lines":
         head += [
             "    origin = batch.origin",
             "    line = batch.first - 1",
@@ -200,7 +198,7 @@ class SegmentObserver:
         nodes: Sequence[Node],
         downstream: BatchObserver,
         context: Context,
-        shared: tuple[dict[tuple[int, str], Segment], int] | None = None,
+        shared: tuple[Compiled, int] | None = None,
         *,
         to_bytes: bool = False,
     ) -> None:
@@ -238,7 +236,7 @@ class SegmentObserver:
         if not self._steps:
             self._downstream.on_batch(batch.events() if isinstance(batch, Lines) else batch)
             return
-        out = self._run(batch, takes)
+        out = self._run(batch, (takes, False))
         if isinstance(batch, Lines) and batch.repaired:
             _give_back_raw(out, batch.repaired)
         if isinstance(batch, Lines) and batch.broken:
@@ -260,7 +258,7 @@ class SegmentObserver:
         else:
             out, counts = self._metered(batch, takes)
         self._left = self._account(segment, len(batch), counts)
-        if isinstance(batch, Lines):
+        if takes[0] != "events":
             self._seen += len(batch)
             self._passed += self._left
             if self._seen >= _JUDGED_BY:
@@ -272,7 +270,7 @@ class SegmentObserver:
         context = self._context
         assert context.meter is not None
         if takes not in self._meters:
-            last = [self._absorber.node] if self._absorber is not None and takes.startswith("absorbed") else []
+            last = [self._absorber.node] if self._absorber is not None and takes[1] else []
             names = tuple(node.name for node in [*self._nodes, *last])
             meter = context.meter.loop((context.pipeline.name, names[0]), takes, names)
             # Loops that groups share are many and short: they have a time as a whole.
@@ -302,7 +300,7 @@ class SegmentObserver:
         """Run the loop that ends in what follows: nothing is sent, for it has taken the events itself."""
         failed = 0
         try:
-            self._run(batch, _ABSORBED[takes])
+            self._run(batch, (takes, True))
             failed, self._rejected[-1] = self._rejected[-1], 0
         finally:
             absorber.end_absorbing(self._left, failed)
@@ -328,7 +326,7 @@ class SegmentObserver:
             self._ahead = self._passed < self._seen * _FEW
         self._seen = self._passed = self._unspliced = 0
         if way != (self._to_bytes, self._ahead):
-            for takes in [takes for takes in self._segments if takes not in ("events", "absorbed events")]:
+            for takes in [takes for takes in self._segments if takes[0] != "events"]:
                 del self._segments[takes]
             self._meters.clear()
 
@@ -347,17 +345,16 @@ class SegmentObserver:
         return segment
 
     def _compiled(self, takes: _Takes, spent: list[int] | None = None) -> Segment:
-        absorbed = _UNABSORBED.get(takes)
-        if absorbed is None:
-            assert takes in _ABSORBED
+        taken, absorbed = takes
+        if not absorbed:
             return compile_segment(
-                self._steps, takes, self._kept, to_bytes=self._to_bytes, ahead=self._ahead, spent=spent
+                self._steps, taken, self._kept, to_bytes=self._to_bytes, ahead=self._ahead, spent=spent
             )
         absorber = self._absorber
         assert absorber is not None
         assert self._absorbing is not None
         last = Step(self._absorbing, absorber.node.name, absorber.node.place)
-        return compile_segment([*self._steps, last], absorbed, self._kept, ahead=self._ahead, spent=spent)
+        return compile_segment([*self._steps, last], taken, self._kept, ahead=self._ahead, spent=spent)
 
     def _drop(self, count: int) -> None:
         node = self._nodes[0]
@@ -439,7 +436,10 @@ class SegmentObserver:
 def taken_of(batch: Batch) -> Taken:
     """Give what a loop for this batch is compiled for."""
     if not isinstance(batch, Lines):
-        return "events"
+        for event in batch:
+            if event._data is not from_json:
+                return "events"
+        return "encoded"
     if batch.numbers is not None:
         return "numbered"
     return "lines" if batch.ended is None else "ended"

@@ -235,7 +235,7 @@ def test_more_keys_than_there_is_room_for_are_sent_early_and_said() -> None:
 
 
 def test_a_million_keys_take_the_memory_of_a_few() -> None:
-    from rx_collector.operators.window import _Tiles
+    from rx_collector.operators._windows import Tiles
 
     context = new_context("test")
     result = Result()
@@ -243,7 +243,7 @@ def test_a_million_keys_take_the_memory_of_a_few() -> None:
     window = op.window(every="1h", by="k", aggregate={"n": "count()"}, time="event", size=10).attach(
         result, context, node
     )
-    assert isinstance(window, _Tiles)
+    assert isinstance(window, Tiles)
     for number in range(20_000):
         window.on_batch([at(1, k=number)])
     assert len(window.states) == 10

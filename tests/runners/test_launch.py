@@ -185,6 +185,14 @@ def test_the_size_of_a_terminal_and_its_raw_mode() -> None:
     assert messages("printf", r"a\nb\tc\r\n\004d\n", output="pty") == ["a", "b\tc", "\x04d"]
 
 
+@pytest.mark.parametrize("options", [{}, {"nice": 1}, {"limits": {"open_files": 50}}])
+def test_without_a_directory_it_starts_in_ours(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert messages("pwd", **options) == [str(tmp_path)]
+
+
 def test_the_larger_limit_of_descriptors_is_not_handed_on() -> None:
     """Room for the descriptors of many runners is the collector's: a child gets the limit that there was."""
     code = (

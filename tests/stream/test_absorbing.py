@@ -13,7 +13,7 @@ from reactivex.testing import TestScheduler
 from rx_collector import operators as op
 from rx_collector.event import Event, Lines, Origin
 from rx_collector.ledger import Report
-from rx_collector.operators.window import _Fold, _Windows
+from rx_collector.operators._windows import Fold, Windows
 from rx_collector.stream import segment as segment_module
 from rx_collector.stream.eventstream import EventStream, new_context
 from rx_collector.stream.segment import Step, compile_segment
@@ -121,8 +121,8 @@ def test_taking_in_gives_what_sending_gives(
 @pytest.mark.fast_path
 def test_no_event_is_made_but_for_the_first_of_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
     batch: list[Any] = []
-    sent = _Windows.on_batch
-    monkeypatch.setattr(_Windows, "on_batch", lambda self, events: batch.append(events) or sent(self, events))
+    sent = Windows.on_batch
+    monkeypatch.setattr(Windows, "on_batch", lambda self, events: batch.append(events) or sent(self, events))
     lines = [b'{"k":"a","n":%d}' % n for n in range(100)]
     events, _, nodes, _ = play(
         [(0, True, [json.loads(line) for line in lines])], [], windows("k", {"n": "sum(n)"}, 9)[0]
@@ -138,9 +138,9 @@ def test_only_what_is_read_is_decoded() -> None:
     window = op.aggregate(aggregate={"n": "count()", "total": "sum(bytes)"}, by="comm").attach(
         Result(), new_context("test"), node
     )
-    assert isinstance(window, _Windows)
+    assert isinstance(window, Windows)
     stage = window.absorbing_stage()
-    assert isinstance(stage, _Fold)
+    assert isinstance(stage, Fold)
     steps = [Step(op.parse("json"), "operators[0] parse"), Step(stage, "operators[1] aggregate")]
     source = compile_segment(steps, "lines").source
     assert "decode(raw)" not in source
@@ -228,16 +228,16 @@ def test_the_key_without_an_event_for_longest_gives_way(given: Any, size: int, r
 def test_what_is_noted_of_keys_that_gave_way_is_forgotten() -> None:
     """New keys all the time, and one that gets an event each time: that one stays, and what closes leaves nothing."""
     noted: list[int] = []
-    real = _Windows._send
+    real = Windows._send
 
-    def send(self: _Windows) -> None:
+    def send(self: Windows) -> None:
         real(self)
         noted.append(len(self._oldest or ()))
 
     rows = [{"k": key} for number in range(500) for key in (number, -1)]
     given = [(0, True, rows), *[(5, True, [{"k": key} for key in range(8)])] * 200]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_Windows, "_send", send)
+        patch.setattr(Windows, "_send", send)
         events, *_ = play(given, [], op.window(every=5, aggregate={"n": "count()"}, by="k", size=10))
     assert 10 < max(noted) <= 1020
     assert [data["n"] for _, _, data in events].count(500) == 1
