@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Counted", "Fold", "Sessions", "State", "Tiles", "Whole", "Windows"]
 
+_MOST_AT_ONCE = 1 << 10  # windows that one event may be in: more than the description allows
+
 #: Where a window is kept, and its start and end.
 _Place = tuple[Hashable, int, int]
 
@@ -76,51 +78,88 @@ class Fold(Stage):
         return fields_read(*(evaluation for _, evaluation in self.windows.keys), *arguments)
 
     def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
-        windows = self.windows
-        keys = [self._value(evaluation, code) for _, evaluation in windows.keys]
-        values = [self._checked(aggregate, code) for _, aggregate in windows.aggregates]
-        together = f"({', '.join(keys)}, )" if keys else "()"
-        place, state = code.temporary(), code.temporary()
-        code.write(f"{place} = {together}")
-        if keys:  # most are texts and numbers, which can be the key of a dict
-            test = " or ".join(f"({key}.__class__ is not str and {key}.__class__ is not int)" for key in keys)
-            code.write(f"if {test}: {place} = {code.bind(hashable, 'hashable')}({place})")
-        start, end = windows.emit_place(code, place)
-        states = code.bind(windows.states, "states")
-        code.write(f"{state} = {states}.get({place})")
-        touched, batch = code.number(), code.temporary()
-        code.write(f"if {state} is None:")
-        first = "event" if code.has_event else code.event_source()
-        code.prologue.append(f"{batch} = {code.bind(windows.batch_number, 'batch_number')}()")
-        made = f"{place}, {together}, {start}, {end}, {first}, {touched}"
-        code.write(f"    {state} = {code.bind(windows.open, 'open_window')}({made})")
-        code.write(f"{state}.batch, {state}.touched = {batch}, {touched}")  # it is the one that got an event last now
-        code.write(f"{state}.owned += 1")
-        held = code.temporary()
-        code.write(f"{held} = {state}.values")
-        for number, ((_, aggregate), value) in enumerate(zip(windows.aggregates, values, strict=True)):
-            function, slot = aggregate.function, f"{held}[{number}]"
-            add = f"{slot} = {code.bind(function.add, 'add')}({slot}, {value})"
-            step = function.inline.format(state=slot, value=value) if function.inline else add
-            code.write(step if value == "True" else f"if {value} is not None: {step}")
+        self.windows.emit_take(Folding(code, self.windows))
         code.absorbed = True
 
-    @staticmethod
-    def _value(evaluation: Evaluation, code: SegmentCode) -> str:
-        value = code.temporary()
-        code.write(f"{value} = {code.value(evaluation)}")
+
+class Folding:
+    """Writes the end of a loop that takes events in, for one kind of windows. What is written first is what can fail for an
+    event: its keys and values. `key` is the source of its place among the keys, `number` of one that grows with the events.
+    """
+
+    def __init__(self, code: SegmentCode, windows: Windows) -> None:
+        self.code = code
+        self._windows = windows
+        keys = [self._value(evaluation) for _, evaluation in windows.keys]
+        self._values = [self._checked(aggregate) for _, aggregate in windows.aggregates]
+        self._keys = f"({', '.join(keys)}, )" if keys else "()"
+        self.key = code.temporary()
+        code.write(f"{self.key} = {self._keys}")
+        if keys:  # most are texts and numbers, which can be the key of a dict
+            test = " or ".join(f"({key}.__class__ is not str and {key}.__class__ is not int)" for key in keys)
+            code.write(f"if {test}: {self.key} = {code.bind(hashable, 'hashable')}({self.key})")
+        self.number = code.number()
+        self._batch = code.temporary()
+        code.prologue.append(f"{self._batch} = {code.bind(windows.batch_number, 'batch_number')}()")
+
+    def _value(self, evaluation: Evaluation) -> str:
+        value = self.code.temporary()
+        self.code.write(f"{value} = {self.code.value(evaluation)}")
         return value
 
-    def _checked(self, aggregate: Aggregate, code: SegmentCode) -> str:
+    def _checked(self, aggregate: Aggregate) -> str:
         """Write what finds the value of an aggregate's argument, and fails where it cannot be added."""
         if aggregate.argument is None:
             return "True"
-        value = self._value(aggregate.argument, code)
+        value = self._value(aggregate.argument)
         function = aggregate.function
         if function.check is not AggregateFunction.check:
             sure = f" or {function.fits.format(value=value)}" if function.fits else ""
-            code.write(f"if not ({value} is None{sure}): {code.bind(function.check, 'check')}({value})")
+            check = self.code.bind(function.check, "check")
+            self.code.write(f"if not ({value} is None{sure}): {check}({value})")
         return value
+
+    def once(self, source: str) -> str:
+        """Give a variable with what a source gives once for each batch."""
+        value = self.code.temporary()
+        self.code.prologue.append(f"{value} = {source}")
+        return value
+
+    def keys_and_event(self) -> str:
+        """Give the sources of the keys and of the event, for a window that is opened for it."""
+        return f"{self._keys}, {'event' if self.code.has_event else self.code.event_source()}"
+
+    def find(self, place: str, start: str, end: str, touched: str, *, one_of_several: bool = False) -> str:
+        """Write what finds the window at a place, or opens it. Gives the variable with it. Of several for one event none
+        gives way to another of them: room is made when all are there.
+        """
+        state, windows = self.code.temporary(), self._windows
+        self.code.write(f"{state} = {self.code.bind(windows.states, 'states')}.get({place})")
+        opened = windows.open_one if one_of_several else windows.open
+        made = f"{place}, {start}, {end}, {self.keys_and_event()}, {touched}"
+        self.code.write(f"if {state} is None: {state} = {self.code.bind(opened, 'open_window')}({made})")
+        return state
+
+    def take(self, state: str, touched: str) -> None:
+        """Write what takes the event into a window: it is the one that got an event last now."""
+        write, held = self.code.write, self.code.temporary()
+        write(f"{state}.batch, {state}.touched = {self._batch}, {touched}")
+        write(f"{held} = {state}.values")
+        for number, ((_, aggregate), value) in enumerate(zip(self._windows.aggregates, self._values, strict=True)):
+            function, slot = aggregate.function, f"{held}[{number}]"
+            add = f"{slot} = {self.code.bind(function.add, 'add')}({slot}, {value})"
+            step = function.inline.format(state=slot, value=value) if function.inline else add
+            write(step if value == "True" else f"if {value} is not None: {step}")
+
+    def own(self, state: str) -> None:
+        """Write that the event belongs to a window."""
+        self.code.write(f"{state}.owned += 1")
+
+    def late(self, condition: str, count: str) -> None:
+        """Write that the event is late, where that is so."""
+        self.code.write(f"if {condition}:")
+        self.code.write(f"    {count}()")
+        self.code.write("    continue")
 
 
 class Windows(Holding, Absorber):
@@ -223,7 +262,7 @@ class Windows(Holding, Absorber):
     # In the loop of the stages before
 
     def absorbing_stage(self) -> Fold | None:
-        return None
+        return Fold(self)
 
     def begin_absorbing(self) -> bool:
         self._lock.acquire()
@@ -240,23 +279,32 @@ class Windows(Holding, Absorber):
 
     def end_absorbing(self, came: int, rejected: int) -> None:
         try:
-            self._account(came, came - rejected, rejected)
+            self._account(came, came - rejected - self._late, rejected)
             self._settle()
             self._send()
         finally:
             self._lock.release()
 
-    def emit_place(self, code: SegmentCode, place: str) -> tuple[str, str]:
-        """Write what makes of the key the place of the window that an event is in. Gives its start and end."""
-        return "0", "0"
+    def emit_take(self, fold: Folding) -> None:
+        """Write what `_take` does."""
+        state = fold.find(fold.key, "0", "0", fold.number)
+        fold.take(state, fold.number)
+        fold.own(state)
 
-    def open(self, place: Hashable, keys: tuple[Any, ...], start: int, end: int, first: Event, touched: int) -> State:
+    def count_late(self) -> None:
+        """Count an event that is too late for all windows."""
+        self._late += 1
+
+    def open(self, place: Hashable, start: int, end: int, keys: tuple[Any, ...], first: Event, touched: int) -> State:
         """Open a window, and close others where there are too many. `touched` is the number of its event in the batch."""
-        state = self._new(place, keys, start, end, first, touched)
-        self._make_room()
+        state = self.open_one(place, start, end, keys, first, touched)
+        self.make_room()
         return state
 
-    def _new(self, place: Hashable, keys: tuple[Any, ...], start: int, end: int, first: Event, touched: int) -> State:
+    def open_one(
+        self, place: Hashable, start: int, end: int, keys: tuple[Any, ...], first: Event, touched: int
+    ) -> State:
+        """Open a window, and more are to come."""
         state = State(place, keys, start, end, first, next(self._order))
         state.batch, state.touched = self._batch, touched
         state.values = [function.start() for function in self._functions]
@@ -268,7 +316,8 @@ class Windows(Holding, Absorber):
                 self._oldest = None
         return state
 
-    def _make_room(self) -> None:
+    def make_room(self) -> None:
+        """Close windows where there are too many."""
         while len(self.states) > self._most:
             self._evicted += 1
             self._close(self._take_oldest())
@@ -298,14 +347,14 @@ class Windows(Holding, Absorber):
         for place, start, end in places:
             self._touched += 1
             known = states.get(place)
-            state = self._new(place, keys, start, end, event, self._touched) if known is None else known
+            state = self.open_one(place, start, end, keys, event, self._touched) if known is None else known
             state.batch, state.touched = self._batch, self._touched  # it is the one that got an event last now
             state.values = [
                 function.step(now, value)
                 for function, now, value in zip(self._functions, state.values, values, strict=True)
             ]
         state.owned += 1
-        self._make_room()
+        self.make_room()
 
     def _opened(self, state: State) -> None:
         """A window was opened."""
@@ -346,9 +395,6 @@ class Windows(Holding, Absorber):
 class Whole(Windows):
     """One window a key, to the end of the stream."""
 
-    def absorbing_stage(self) -> Fold | None:
-        return Fold(self)
-
     def _take(self, event: Event, keys: tuple[Any, ...], values: list[Any]) -> bool:
         self._fold([(hashable(keys), 0, 0)], keys, values, event)
         return True
@@ -378,6 +424,16 @@ class Counted(Windows):
             self._close(state)
         return True
 
+    def emit_take(self, fold: Folding) -> None:
+        code = fold.code
+        time = code.temporary()
+        code.write(f"{time} = {code.time()}")
+        state = fold.find(fold.key, time, "0", fold.number)
+        fold.take(state, fold.number)
+        fold.own(state)
+        code.write(f"{state}.end = {time}")
+        code.write(f"if {state}.owned == {self._step}: {code.bind(self._close, 'close')}({state})")
+
     def _close(self, state: State) -> None:
         if self._steps > 1:
             before = self._before.pop(state.place, None)
@@ -388,6 +444,7 @@ class Counted(Windows):
                 self._evicted += 1
                 del self._before[next(iter(self._before))]
             before.append(state)
+            state.closed = True
             whole = State(state.place, state.keys, before[0].start, state.end, before[0].first)
             whole.owned = state.owned
             whole.values = [
@@ -415,11 +472,31 @@ class Timed(Windows):
         """Give the time that counts for an event, and close what it is the end of."""
         if not self._by_events:
             return self._now
-        moment = event.time_ns
+        self.come_to(event.time_ns)
+        return event.time_ns
+
+    def come_to(self, moment: int) -> int:
+        """Note the time of an event, and close what it is the end of. Gives what the events have come to."""
         if moment - self._lateness > self._now:
             self._now = moment - self._lateness
             self._close_due()
-        return moment
+        return self._now
+
+    def now(self) -> int:
+        """Give the time that the clock said at the beginning of the batch, or what the events have come to."""
+        return self._now
+
+    def emit_moment(self, fold: Folding) -> tuple[str, str]:
+        """Write what `_moment` does. Gives the time that counts for an event, and what they have come to."""
+        code = fold.code
+        if not self._by_events:
+            now = fold.once(f"{code.bind(self.now, 'now_of')}()")
+            return now, now
+        now, moment = fold.once(f"{code.bind(self.now, 'now_of')}()"), code.temporary()
+        code.write(f"{moment} = {code.time()}")
+        past = f"{moment} - {self._lateness} > {now}" if self._lateness else f"{moment} > {now}"
+        code.write(f"if {past}: {now} = {code.bind(self.come_to, 'come_to')}({moment})")
+        return moment, now
 
     def _opened(self, state: State) -> None:
         heapq.heappush(self._due, (state.end, state.order, state))
@@ -477,31 +554,62 @@ class Tiles(Timed):
         self._distance = round(slide * 1e9)
         self._most = max(self._most, -(-self._length // self._distance))  # one event's windows have to find room
 
-    def absorbing_stage(self) -> Fold | None:
-        """All events of a batch are in the same window, but for those of the events' own time."""
-        return None if self._by_events or self._distance != self._length else Fold(self)
+    def emit_take(self, fold: Folding) -> None:
+        code = fold.code
+        moment, now = self.emit_moment(fold)
+        if self._distance != self._length:
+            self._emit_several(fold, moment, now)
+            return
+        if self._by_events:
+            start, end = code.temporary(), code.temporary()
+            code.write(f"{start} = {moment} - {moment} % {self._length}")
+            code.write(f"{end} = {start} + {self._length}")
+            fold.late(f"{end} <= {now}", code.bind(self.count_late, "count_late"))
+        else:
+            start = fold.once(f"{now} - {now} % {self._length}")
+            end = fold.once(f"{start} + {self._length}")
+        place = code.temporary()
+        code.write(f"{place} = ({start}, {fold.key})")
+        state = fold.find(place, start, end, fold.number)
+        fold.take(state, fold.number)
+        fold.own(state)
 
-    def emit_place(self, code: SegmentCode, place: str) -> tuple[str, str]:
-        start = code.temporary()
-        code.prologue.append(f"{start} = {code.bind(self._tile, 'tile')}()")
-        code.write(f"{place} = ({start}, {place})")
-        return start, f"{start} + {self._length}"
+    def _emit_several(self, fold: Folding, moment: str, now: str) -> None:
+        code = fold.code
+        starts = f"{code.bind(self.starts, 'starts')}({moment}, {now})"
+        if self._by_events:
+            found = code.temporary()
+            code.write(f"{found} = {starts}")
+            fold.late(f"not {found}", code.bind(self.count_late, "count_late"))
+        else:
+            found = fold.once(starts)
+        start, place, touched = code.temporary(), code.temporary(), code.temporary()
+        code.write(f"{touched} = {fold.number} * {_MOST_AT_ONCE}")
+        code.write(f"for {start} in {found}:")
+        code.indent()
+        code.write(f"{place} = ({start}, {fold.key})")
+        code.write(f"{touched} += 1")
+        state = fold.find(place, start, f"{start} + {self._length}", touched, one_of_several=True)
+        fold.take(state, touched)
+        code.dedent()
+        fold.own(state)
+        code.write(
+            f"if len({code.bind(self.states, 'states')}) > {self._most}: {code.bind(self.make_room, 'make_room')}()"
+        )
 
-    def _tile(self) -> int:
-        return self._now - self._now % self._length
+    def starts(self, moment: int, now: int) -> range:
+        """Give the starts of the windows that an event is in and that are not over, the last to close at the end."""
+        last = moment - moment % self._distance
+        over = max(moment, now) - self._length
+        return range(last - max(-1, (last - over - 1) // self._distance) * self._distance, last + 1, self._distance)
 
     def _take(self, event: Event, keys: tuple[Any, ...], values: list[Any]) -> bool:
         moment = self._moment(event)
-        start = moment - moment % self._distance
         key = hashable(keys)
-        places: list[_Place] = []
-        while start + self._length > moment:
-            if start + self._length > self._now:
-                places.append(((start, key), start, start + self._length))
-            start -= self._distance
-        if not places:
+        starts = self.starts(moment, self._now)
+        if not starts:
             return False
-        places.reverse()  # the last to close owns the event
+        places: list[_Place] = [((start, key), start, start + self._length) for start in starts]
         self._fold(places, keys, values, event)
         return True
 
@@ -524,15 +632,40 @@ class Sessions(Timed):
 
     def _take(self, event: Event, keys: tuple[Any, ...], values: list[Any]) -> bool:
         moment = self._moment(event)
-        key = hashable(keys)
-        near = [s for s in self._of_key.get(key, ()) if s.start - self._gap < moment < s.end]
-        if not near and moment + self._gap <= self._now:
+        self._touched += 1
+        state = self.session(moment, hashable(keys), keys, event, self._touched)
+        if state is None:
             return False
-        place = self._join(near).place if near else (key, next(self._order))
-        self._fold([(place, moment, moment + self._gap)], keys, values, event)
-        if (state := self.states.get(place)) is not None:
-            state.start, state.end = min(state.start, moment), max(state.end, moment + self._gap)
+        self._fold([(state.place, moment, moment + self._gap)], keys, values, event)
+        state.start, state.end = min(state.start, moment), max(state.end, moment + self._gap)
         return True
+
+    def session(self, moment: int, key: Hashable, keys: tuple[Any, ...], event: Event, touched: int) -> State | None:
+        """Give the session that an event is in; one is opened, or made of several. None when it is too late for any."""
+        near = [s for s in self._of_key.get(key, ()) if s.start - self._gap < moment < s.end]
+        if near:
+            return self._join(near)
+        if moment + self._gap <= self._now:
+            return None
+        return self.open((key, next(self._order)), moment, moment + self._gap, keys, event, touched)
+
+    def emit_take(self, fold: Folding) -> None:
+        code, gap = fold.code, self._gap
+        moment, _ = self.emit_moment(fold)
+        of_key, state = code.temporary(), code.temporary()
+        code.write(f"{of_key} = {code.bind(self._of_key, 'of_key')}.get({fold.key})")
+        code.write(f"{state} = {of_key}[0] if {of_key} is not None and len({of_key}) == 1 else None")
+        code.write(f"if {state} is None or not {state}.start - {gap} < {moment} < {state}.end:")
+        code.indent()
+        found = f"{moment}, {fold.key}, {fold.keys_and_event()}, {fold.number}"
+        code.write(f"{state} = {code.bind(self.session, 'session')}({found})")
+        if self._by_events:
+            fold.late(f"{state} is None", code.bind(self.count_late, "count_late"))
+        code.dedent()
+        fold.take(state, fold.number)
+        fold.own(state)
+        code.write(f"if {moment} < {state}.start: {state}.start = {moment}")
+        code.write(f"if {state}.end < {moment} + {gap}: {state}.end = {moment} + {gap}")
 
     def _opened(self, state: State) -> None:
         super()._opened(state)

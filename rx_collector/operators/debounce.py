@@ -47,6 +47,9 @@ class Debounce(Grouping):
     def group_by(self) -> Mapping[str, Evaluation]:
         return self.key or {}
 
+    def apart(self) -> str:
+        return "the last event of each key is sent on, so each has to be made"
+
     def check(self, scope: Scope) -> None:
         for name in ("time", "size"):
             if getattr(self, name) == 0:
@@ -58,6 +61,9 @@ class Debounce(Grouping):
 
 class _Debounced(Sessions):
     """A session of which the last event is left."""
+
+    def absorbing_stage(self) -> None:
+        return None
 
     def _take(self, event: Event, keys: tuple[Any, ...], values: list[Any]) -> bool:
         taken = super()._take(event, keys, values)

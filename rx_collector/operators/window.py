@@ -112,15 +112,6 @@ class Window(Grouping):
             scope.child("lateness").wrong("'lateness' goes with 'time: event'")
         self.check_names(scope)
 
-    def apart(self) -> str:
-        if self.count is not None:
-            return "a window of so many events may close with any of them"
-        if self.session is not None:
-            return "each event moves the end of its session"
-        if self.time == "event":
-            return "by the events' own time each of them may close windows, or be late"
-        return "an event is in several windows" if self.slide not in (None, self.every) else ""
-
     def attach(self, downstream: BatchObserver, context: Context, node: Node) -> BatchObserver:
         if self.count is not None:
             return Counted(self, self.count, self.step or self.count, downstream, context, node)

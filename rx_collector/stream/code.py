@@ -37,8 +37,8 @@ _Place: TypeAlias = tuple[int, str, int]
 #: What the stages of one stream keep.
 Kept: TypeAlias = dict[_Place, Any]
 #: Where a stage begins: what the envelope and the payload are read from, whether the line still says what the payload
-#: does, and the edits that are pending.
-State: TypeAlias = tuple[str, str, bool, tuple[Edit, ...]]
+#: does, the edits that are pending, and whether the time of the event was found.
+State: TypeAlias = tuple[str, str, bool, tuple[Edit, ...], bool]
 #: What the loop counts of lines that had to be decoded for an edit.
 UNSPLICED: Final = "unspliced"
 
@@ -158,7 +158,7 @@ class SegmentCode:
     def begin(self, stage: int) -> None:
         """Begin the next stage."""
         self.stage = stage
-        self.states.append((self.envelope, self.payload, self.pristine, tuple(self.pending)))
+        self.states.append((self.envelope, self.payload, self.pristine, tuple(self.pending), self.has_time))
 
     def write(self, text: str) -> None:
         """Add a line, indented for where we are."""
@@ -214,6 +214,12 @@ class SegmentCode:
     def observed(self) -> str:
         """Give the source of when the event was read: the clock of stages, which differs from read to read only."""
         return "origin.observed_ns" if self.envelope == "lines" else "event.origin.observed_ns"
+
+    def time(self) -> str:
+        """Give the source of when the event happened, in nanoseconds since 1970."""
+        if self.has_time:
+            return f"({self.observed()} if time_ns is None else time_ns)"
+        return self.observed() if self.envelope == "lines" else "event.time_ns"
 
     def key(self, evaluations: Sequence[Evaluation]) -> str:
         """Give the source of a value that tells events apart by some expressions; it can be the key of a dict."""

@@ -447,7 +447,7 @@ def taken_of(batch: Batch) -> Taken:
 
 def _record(error: Exception, values: dict[str, Any], step: Step, segment: Segment, index: int, batch: Batch) -> Event:
     """Make the dead letter of an event from the local variables of the loop: the event as the stage got it."""
-    envelope, payload, pristine, pending = segment.states[index]
+    envelope, payload, pristine, pending, has_time = segment.states[index]
     origin: Origin
     if envelope == "lines":
         assert isinstance(batch, Lines)
@@ -474,7 +474,7 @@ def _record(error: Exception, values: dict[str, Any], step: Step, segment: Segme
         reason=step.operator.name,
         error=message,
         place=step.place,
-        time_ns=None if envelope == "lines" else values["event"]._time_ns,
+        time_ns=values["time_ns"] if has_time else None if envelope == "lines" else values["event"]._time_ns,
     )
 
 

@@ -76,7 +76,7 @@ def explain(tmp_path: Path, *options: str) -> Result:
         (["drop: ['\"']"], "drop changes names that cannot be found in a line for sure"),
         (["set: {a: 1}", "buffer: {count: 2}"], "not edited on the bytes: what follows the loop reads the fields"),
         (["buffer: {count: 2}"], "buffer (x.yaml:7): not fused: it keeps events between batches"),
-        (["window: {session: 1s, by: pid, aggregate: {n: count()}}"], "each event moves the end of its session"),
+        (["debounce: {time: 1s, key: pid}"], "the last event of each key is sent on, so each has to be made"),
         (["aggregate: {by: pid, n: count()}"], "takes events in within the loop before it; reads pid"),
     ],
 )
@@ -119,16 +119,19 @@ def test_the_source_is_shown_when_asked_for(tmp_path: Path) -> None:
         {"session": "1m"},
         {"count": 10},
         {"count": 10, "step": 5},
+        {},
         None,
     ],
 )
 def test_what_is_said_of_a_window_is_what_it_does(options: dict[str, Any] | None) -> None:
     aggregate = {"n": "count()"}
-    made = op.aggregate(aggregate=aggregate) if options is None else op.window(aggregate=aggregate, **options)
+    made = op.aggregate(aggregate=aggregate) if options is None else op.debounce("1s")
+    if options:
+        made = op.window(aggregate=aggregate, **options)
     assert isinstance(made, Grouping)
     observer = made.attach(_Nobody(), new_context(), Node("window"))
     assert isinstance(observer, Absorber)
-    assert (observer.absorbing_stage() is None) == bool(made.apart())
+    assert (observer.absorbing_stage() is None) == bool(made.apart()) == (options == {})
 
 
 class _Nobody:

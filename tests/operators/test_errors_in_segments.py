@@ -45,6 +45,19 @@ def test_a_failing_operator_is_told_of_once_with_its_place(tmp_path: Path, log: 
     ]
 
 
+def test_a_dead_letter_says_when_its_event_happened() -> None:
+    """Whether the operator that failed was in the loop of the one that found the time, or behind it."""
+    lines = [b'{"t":1,"n":0}', b'{"t":2,"n":1}', b'{"t":null,"n":0}', b"{no"]
+    parse = op.parse("json", time={"field": "t", "unit": "s"})
+    for between in ([], [op.limit(100)]):
+        told = run(parse, *between, op.set(m="1 / n"), lines=lines)
+        assert sorted((one["line"], one.get("time")) for one in told.rejected) == [
+            (1, "1970-01-01T00:00:01.000000000Z"),
+            (3, None),
+            (4, None),
+        ]
+
+
 def test_once_over_all_batches_but_anew_for_each_run(log: list[str]) -> None:
     for _ in range(2):
         run_batches([[event("x", number)] for number in range(1, 6)], op.map("this + 1"), op.map("this"))

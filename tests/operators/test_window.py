@@ -109,6 +109,15 @@ def test_windows_of_so_many_events_that_overlap() -> None:
     assert made.report.pipelines["test"].nodes[0].merged == 7
 
 
+def test_a_window_that_was_full_does_not_give_way_again() -> None:
+    """What it had is sent once, though it is the one that got no event for longest."""
+    options: dict[str, Any] = {"count": 4, "step": 2, "size": 1, "by": "k", "aggregate": {"n": "count()"}}
+    made = run(op.window(**options), events=[{"k": k} for k in "abbab"])
+    assert [(one["k"], one["n"]) for one in made.data] == [("a", 1), ("b", 2), ("a", 1), ("b", 1)]
+    node = made.report.pipelines["test"].nodes[0]
+    assert (node.taken, node.merged, node.rejected, node.held) == (5, 5, 0, 0)
+
+
 def test_aggregate_alone_closes_at_the_end() -> None:
     records = [{"k": "a", "x": 1}, {"k": "b", "x": 5}, {"k": "a", "x": 2}, {"k": "a"}]
     made = run(
