@@ -238,6 +238,9 @@ def test_events_among_the_lines_keep_their_place() -> None:
     mixed = [batch for pair in zip(lines, told, strict=True) for batch in pair]
     shared = both(mixed, Slowly(), op.filter("message != '7'"))
     assert len(shared.result.events) == 3009
+    # What is under way while events are done here is no part of what becomes of these.
+    shared = both(mixed[:-1], Slowly(), op.filter("message != '7'"), op.set(a="1"))
+    assert len(shared.result.events) == 3008
 
 
 def test_few_lines_are_done_at_once_and_here() -> None:
