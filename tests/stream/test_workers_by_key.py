@@ -334,7 +334,7 @@ def test_what_is_kept_and_cannot_be_given_is_made_again(tmp_path: Path, monkeypa
     monkeypatch.setattr(workers_module, "_REMEMBERED", 1)
     (tmp_path / "deaths").write_text("one\n")
     deep = b"[" * 6000 + b"]" * 6000
-    lines = [b'{"k":%d,"a":%b}' % (number % 7, deep if number == 300 else b"1") for number in range(2000)]
+    lines = [b'{"k":%d,"a":%b}' % (number % 7, deep if number == 499 else b"1") for number in range(2000)]
     lines[1500] = lines[1500][:-1] + b',"die":1}'
     steps = {"seen": "default(seen, 0) + 1", "last": "a"}
     row = op.parse("json"), op.scan(steps, by="k"), op.set(a="seen"), op.drop("last")
