@@ -9,7 +9,7 @@ from __future__ import annotations
 import marshal
 from binascii import b2a_base64
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, Final
@@ -23,6 +23,7 @@ __all__ = [
     "Lines",
     "Origin",
     "Packed",
+    "decode_beyond",
     "decode_payload",
     "encode_json",
     "format_time",
@@ -37,14 +38,29 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _decode: Final = msgspec.json.Decoder(dict).decode
 
 
+def decode_beyond(text: bytes | str, hook: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """Decode what is known to be JSON, also where there is a number in it that is beyond a double, or that has more digits
+    than Python reads: it is infinite. `hook` makes an object of its pairs. Raises RecursionError.
+
+    >>> decode_beyond('[1e999, -1e999, 7]')
+    [inf, -inf, 7]
+    """
+    return later("json", "loads")(text, parse_int=_whole_number, object_pairs_hook=hook)
+
+
+def _whole_number(digits: str) -> int | float:
+    try:
+        return int(digits)
+    except ValueError:  # there are too many
+        return float(digits)
+
+
 def decode_payload(encoded: bytes) -> Any:
     """Decode what is known to be a JSON object; a number beyond a double in it is infinite, as `parse` has it."""
     try:
         return _decode(encoded)
     except msgspec.ValidationError:
-        import json
-
-        return json.loads(encoded)
+        return decode_beyond(encoded)
 
 
 class _Lazy:
@@ -70,16 +86,65 @@ class Packed(msgspec.Struct, eq=False, gc=False):
 
     def unpack(self) -> Any:
         """Make the payload."""
-        load = marshal.loads if self.packed[:1] == b"m" else later("pickle", "loads")
-        return load(memoryview(self.packed)[1:])
+        form, packed = self.packed[:1], memoryview(self.packed)[1:]
+        if form == b"m":
+            return marshal.loads(packed)
+        value = later("pickle", "loads")(packed)
+        return _nested(value) if form == b"f" else value
 
 
 def pack(value: Any) -> bytes:
-    """Give a value as bytes for another process of ours: what Python's own types can say as it is, in marshal's format."""
+    """Give a value as bytes for another process of ours: what Python's own types can say as it is, in marshal's format.
+
+    A line of JSON may be nested five times as deeply as marshal takes, and twice as deeply as pickle does.
+    """
     try:
         return b"m" + marshal.dumps(value)
     except ValueError:
-        return b"p" + bytes(later("pickle", "dumps")(value))
+        dumps = later("pickle", "dumps")
+    try:
+        return b"p" + bytes(dumps(value))
+    except RecursionError:
+        return b"f" + bytes(dumps(_flat(value)))
+
+
+def _flat(value: Any) -> list[tuple[Any, ...]]:
+    """Give a value as a row of values that are not nested: of a list, a tuple or a dict its type, and where in the row the
+    first of its items is, how many there are and their keys; of another value nothing but itself.
+
+    >>> _flat([7, {"a": 1}])
+    [(<class 'list'>, 1, 2, None), (7,), (<class 'dict'>, 3, 1, ['a']), (1,)]
+    """
+    values = [value]
+    row: list[tuple[Any, ...]] = []
+    for one in values:  # which becomes longer meanwhile
+        kind = one.__class__
+        if kind is dict:
+            row.append((kind, len(values), len(one), [*one]))
+            values += one.values()
+        elif kind is list or kind is tuple:
+            row.append((kind, len(values), len(one), None))
+            values += one
+        else:
+            row.append((one,))
+    return row
+
+
+def _nested(row: list[tuple[Any, ...]]) -> Any:
+    """Make the value of a row again.
+
+    >>> _nested(_flat({"a": [1, (2, {})], "b": "c"}))
+    {'a': [1, (2, {})], 'b': 'c'}
+    """
+    made: list[Any] = [None] * len(row)
+    for index in reversed(range(len(row))):  # the items of a value are behind it
+        if len(row[index]) == 1:
+            made[index] = row[index][0]
+            continue
+        kind, first, count, keys = row[index]
+        items = made[first : first + count]
+        made[index] = kind(items) if keys is None else dict(zip(keys, items, strict=True))
+    return made[0]
 
 
 class _NotJson:

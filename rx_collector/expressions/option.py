@@ -12,7 +12,17 @@ from rx_collector.expressions.parse import Expression, parse_expression
 if TYPE_CHECKING:
     from rx_collector.event import Event
 
-__all__ = ["CONDITION", "EXPRESSION", "KEY", "KEYS", "LITERAL_EXPRESSION", "OF_LINES", "Evaluation", "fields_read"]
+__all__ = [
+    "CONDITION",
+    "EXPRESSION",
+    "KEY",
+    "KEYS",
+    "LITERAL_EXPRESSION",
+    "OF_LINES",
+    "Evaluation",
+    "fields_read",
+    "may_be_payload",
+]
 
 #: What stands in an operator's option: a checked expression, or a user's function of the event.
 Evaluation = Expression | Callable[["Event"], Any]
@@ -30,6 +40,13 @@ def fields_read(*evaluations: Evaluation) -> frozenset[str] | None:
             return None
         fields |= evaluation.fields
     return frozenset(fields)
+
+
+def may_be_payload(evaluation: Evaluation) -> bool:
+    """Tell whether the value of an expression can be the whole payload, or have it within: what keeps it, or puts it into
+    a payload, must not edit this one in place.
+    """
+    return isinstance(evaluation, Expression) and evaluation.fields is None
 
 
 def _constant(value: Any, scope: Scope) -> Any:

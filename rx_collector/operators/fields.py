@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rx_collector.config.options import TEXT, ListOf, MappingOf, described, option
 from rx_collector.event import Event, Origin
 from rx_collector.expressions import Expression
-from rx_collector.expressions.option import LITERAL_EXPRESSION, Evaluation, fields_read
+from rx_collector.expressions.option import LITERAL_EXPRESSION, Evaluation, fields_read, may_be_payload
 from rx_collector.stream.code import with_fields
 from rx_collector.stream.edits import Edit, kept, token
 from rx_collector.stream.operator import Stage, operator
@@ -96,17 +96,19 @@ class Set(_Editing):
 
     def emit_edits(self, code: SegmentCode) -> None:
         values = []
+        whole = any(may_be_payload(evaluation) for evaluation in self.fields.values())
         for evaluation in self.fields.values():
             source = code.value(evaluation)
-            if len(self.fields) > 1:  # all are read before the first is written
+            if len(self.fields) > 1 or whole:  # all are read before the first is written
                 source, rendered = code.temporary(), source
                 code.write(f"{source} = {rendered}")
             values.append(source)
-        if len(self.fields) == 1 and code.payload != "local":
+        if len(self.fields) == 1 and not whole and code.payload != "local":
             source = code.temporary()
             code.write(f"{source} = {values[0]}")
             values = [source]
         held = code.held
+        code.owned &= not whole  # else the payload would be put into itself
         code.own()
         code.held = {name: variable for name, variable in held.items() if name not in self.fields}
         for name, source in zip(self.fields, values, strict=True):

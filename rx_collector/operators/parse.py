@@ -27,7 +27,7 @@ from rx_collector.config.options import (
 from rx_collector.errors import ParseError
 from rx_collector.event import Event
 from rx_collector.parsers import FORMATS, Format
-from rx_collector.parsers.json_lines import Json, decode, decode_any, decode_slowly
+from rx_collector.parsers.json_lines import Json, decode, decode_any
 from rx_collector.stream.edits import BACKSLASH, Plan, plan
 from rx_collector.stream.operator import Stage, operator
 from rx_collector.stream.peeking import NOT_JSON
@@ -237,7 +237,8 @@ class Parse(Stage):
         counter = code.counter("filtered", code.stage + 1)
         # One that ends the stream counts what it has not come to, so then nothing may be left out behind it.
         ends = any(stage.on_error == "fail" for stage in (self, *following))
-        if code.ended and is_on("skipping") and not ends:
+        # Nor behind a stage that has seen it, counts it, say, or fails for it.
+        if code.ended and is_on("skipping") and not ends and not code.stage:
             skipper = code.state(lambda: Skipper(needle), "skipper")
             code.prologue += [f"chosen = {skipper}.chosen(batch)", f"{counter} = len(batch) - len(chosen)"]
             code.chosen = "chosen"
@@ -252,10 +253,8 @@ class Parse(Stage):
     def _emit_json(self, code: SegmentCode, following: Sequence[Stage]) -> None:
         """The line is JSON: what the filters behind read is decoded ahead of the rest, the rest only if it is needed."""
         wrong = code.bind(NOT_JSON, "not_json")
-        # With its newline a line that is no JSON could be refused in other words.
-        slowly = "decode_again(raw[:-1])" if code.ended else f"{code.bind(decode_slowly, 'decode_slowly')}(raw, error)"
-        if code.ended:
-            code.names["decode_again"] = decode_any
+        # With its newline, or where not all of it was decoded, a line that is no JSON could be refused in other words.
+        slowly = f"{code.bind(decode_any, 'decode_again')}({code.line_read()})"
         planned = plan(following, () if self.time is None else (self.time.field,), to_bytes=code.to_bytes)
         if not code.ahead and not planned.unread:
             planned = Plan(frozenset())
@@ -266,7 +265,7 @@ class Parse(Stage):
         else:
             code.write("try:")
             code.write(f"    data = {code.bind(decode, 'decode')}(raw)")
-            code.write(f"except {wrong} as error:")
+            code.write(f"except {wrong}:")
             code.write(f"    data = {slowly}")
             code.payload, code.owned, code.encoded = "local", True, True
         code.is_dict, code.has_event = True, False

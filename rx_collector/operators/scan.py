@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rx_collector.config.options import BOOLEAN, COUNT, TEXT, ListOf, MappingOf, Scope, described, option
 from rx_collector.expressions import Expression
-from rx_collector.expressions.option import KEY, LITERAL_EXPRESSION, Evaluation
+from rx_collector.expressions.option import KEY, LITERAL_EXPRESSION, Evaluation, may_be_payload
 from rx_collector.operators._state import Bounded
 from rx_collector.stream.operator import Stage, operator
 
@@ -72,6 +72,8 @@ class Scan(Stage):
             else:
                 source = f"{code.bind(evaluation, 'step')}({old}, {code.event()})"
             code.write(f"{new} = {source}")
+        if any(map(may_be_payload, self.fields.values())):
+            code.owned = False  # it is kept as it is, and would be put into itself
         code.own()
         for name, new in zip(names, after, strict=True):
             code.write(f"data[{name!r}] = {new}")

@@ -14,14 +14,15 @@ import msgspec
 
 from rx_collector.config.options import BOOLEAN, Choice, described, option
 from rx_collector.errors import ParseError
-from rx_collector.event import Origin
-from rx_collector.later import later
+from rx_collector.event import Origin, decode_beyond
 from rx_collector.parsers.base import Format, OfIncarnation, TextParser, format
 
 __all__ = ["Json", "decode", "decode_any", "decode_slowly", "has_each_key_once"]
 
 #: Decodes a JSON object; raises msgspec.DecodeError or RecursionError, for which `decode_slowly` has the answer.
 decode = msgspec.json.Decoder(dict[str, Any]).decode
+#: Reads JSON to its end without making anything of it.
+_check = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 def decode_slowly(raw: bytes | str, error: Exception) -> dict[str, Any]:
@@ -29,15 +30,18 @@ def decode_slowly(raw: bytes | str, error: Exception) -> dict[str, Any]:
 
     Raises ParseError that says what is wrong.
     """
-    if isinstance(error, RecursionError):
-        raise ParseError("not JSON that can be read: nested too deeply") from None
     if "out of range" in str(error):
         try:
-            value = later("json", "loads")(raw)
-        except (ValueError, RecursionError):
-            value = None
-        if isinstance(value, dict):
-            return value
+            _check(raw)  # Python's own reader takes more than JSON: NaN, and half of a character
+            value = decode_beyond(raw)
+        except (msgspec.DecodeError, RecursionError) as other:
+            error = other
+        else:
+            if isinstance(value, dict):
+                return value
+            error = msgspec.ValidationError("Expected `object`, got `float`")  # only the number alone gets here
+    if isinstance(error, RecursionError):
+        raise ParseError("not JSON that can be read: nested too deeply") from None
     if not raw.strip():
         raise ParseError("not JSON: the line is empty")
     if isinstance(error, msgspec.ValidationError):
@@ -109,7 +113,7 @@ def _none_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _read_with(hook: Callable[[list[tuple[str, Any]]], dict[str, Any]], text: str) -> dict[str, Any]:
     """Read a text that is known to be a JSON object again, with a say in what its keys are."""
     try:
-        value: dict[str, Any] = later("json", "loads")(text, object_pairs_hook=hook)
+        value: dict[str, Any] = decode_beyond(text, hook)
     except _Twice as error:
         raise ParseError(f"the key {str(error)[:80]!r} stands twice") from None
     except (ValueError, RecursionError) as error:

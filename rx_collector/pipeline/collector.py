@@ -64,7 +64,7 @@ class Collector:
         self._stopping = False
         self._aborted = False
         self._draining = False  # the sources have ended
-        self._reason = ""  # why it stops, for the log
+        self._reason = ""  # why it stops, until that is in the log
         self._cut = ""  # why the end was cut short, in words
         self._ended = False  # all branches are done; a thread that has said so may still be alive for a moment
         self._fed_until: dict[str, float] = {}  # when they are stopped if the end of their input does not, monotonic
@@ -99,7 +99,7 @@ class Collector:
     def stop(self, reason: str = "") -> None:
         """Ask the runners to end; what they have printed is still delivered. `reason` is logged."""
         self._stopping = True
-        self._reason = self._reason or reason
+        self._reason = reason or self._reason
         self._news.set()
 
     def abort(self) -> None:
@@ -192,12 +192,14 @@ class Collector:
             if not self._reloader.busy:
                 self._stop_what_nobody_wants()
             if deadline is not None and now >= deadline:
-                self.stop("the duration is over: stopping")
+                if not self._stopping:
+                    self.stop("the duration is over: stopping")
                 deadline = None
+            if self._reason:  # also while it ends by itself, so that who has asked for it sees that
+                reason, self._reason = self._reason, ""
+                logger.info("{}", reason)
             if self._stopping and not asked:
                 asked = True
-                if self._reason:
-                    logger.info("{}", self._reason)
                 with network.lock:  # nothing is started from now on
                     readers = network.readers
                 for name, reader in readers.items():

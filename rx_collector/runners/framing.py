@@ -128,6 +128,8 @@ class LineFramer(Framer):
         if self._skipped is not None:
             end = chunk.find(self._delimiter)
             self._last = (self._last + chunk[: end if end >= 0 else None])[-1:]
+            if len(head := self._parts[0]) < _MOST_KEPT:  # how it begins does not depend on how much was read at once
+                self._parts = [(head + chunk[: end if end >= 0 else None])[:_MOST_KEPT]]
             if end < 0:
                 self._skipped += len(chunk)
                 return out

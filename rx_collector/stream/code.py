@@ -32,8 +32,10 @@ if TYPE_CHECKING:
 
 __all__ = ["UNSPLICED", "Kept", "SegmentCode", "State"]
 
-#: What the stages of one stream keep from event to event, by the stage and which of its things it is.
-Kept: TypeAlias = dict[tuple[int, int], Any]
+#: Which thing a stage keeps from event to event: the stage, what it is, and the number of it where there are several.
+_Place: TypeAlias = tuple[int, str, int]
+#: What the stages of one stream keep.
+Kept: TypeAlias = dict[_Place, Any]
 #: Where a stage begins: what the envelope and the payload are read from, whether the line still says what the payload
 #: does, the edits that are pending, and whether the time of the event was found.
 State: TypeAlias = tuple[str, str, bool, tuple[Edit, ...], bool]
@@ -125,7 +127,7 @@ class SegmentCode:
             frozenset()
         )  # the fields in `peek` that were decoded, others are in their bytes
         self._kept: Kept = {} if kept is None else kept
-        self.makers: dict[str, tuple[tuple[int, int], Callable[[], Any]]] = {}  # of what is kept, by global
+        self.makers: dict[str, tuple[_Place, Callable[[], Any]]] = {}  # of what is kept, by global
         self.names: dict[str, Any] = {"Event": Event, "from_message": from_message, "from_json": from_json}
         self.states: list[State] = []  # what held true where each stage begins, for its dead letters
         self.lines: list[tuple[str, int]] = []  # with the index of the stage that wrote them
@@ -133,7 +135,7 @@ class SegmentCode:
         self.counters: list[tuple[str, int, str]] = []  # variable, stage, what it counts
         self.prologue: list[str] = []
         self.nested = 0  # loops within the loop, each with a try of its own
-        self._asked: list[tuple[int, int]] = []  # what was kept so far, by stage
+        self._asked: list[tuple[int, str]] = []  # what was kept so far, by stage
         self._depth = 3
         self._temporaries = 0
         self._source = source
@@ -185,10 +187,11 @@ class SegmentCode:
         """Give the name of what this stage keeps from event to event, made once for each subscription.
 
         A stage that keeps anything has to get it here: lines and events have a loop each, and both must see the same.
+        The `hint` tells apart what one of these keeps and the other does not.
         """
-        number = sum(stage == self.stage for stage, _ in self._asked)
-        self._asked.append((self.stage, number))
-        key = (self.stage, number)
+        number = self._asked.count((self.stage, hint))
+        self._asked.append((self.stage, hint))
+        key = (self.stage, hint, number)
         if key not in self._kept:
             self._kept[key] = make()
         name = self.bind(self._kept[key], hint)
@@ -271,14 +274,14 @@ class SegmentCode:
         return "data"
 
     def peek_into(self, planned: Plan, text: str, whole: str) -> None:
-        """Read the fields that are planned from JSON in `text`; where that is refused, with its `error`, from a payload
-        of which `whole` is the source.
+        """Read the fields that are planned from JSON in `text`; where that is refused, from a payload of which `whole` is
+        the source.
         """
         decode_fields, attributes = field_decoder(planned.reads, planned.pieces, planned.absent)
         again = fields_from(decode_fields, planned.reads, attributes)
         self.write("try:")
         self.write(f"    peek = {self.bind(decode_fields, 'decode_fields')}({text})")
-        self.write(f"except {self.bind(NOT_JSON, 'not_json')} as error:")
+        self.write(f"except {self.bind(NOT_JSON, 'not_json')}:")
         self.write(f"    peek = {self.bind(again, 'fields_of')}({whole})")
         self.peek = {field: f"peek.{attribute}" for field, attribute in attributes.items()}
         self.read_ahead, self.splices, self.learns = planned.reads, planned.edits, planned.learned

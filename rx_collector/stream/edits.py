@@ -84,6 +84,11 @@ class Edit:
             return ()
         return (self.name, self.to) if self.kind == "rename" else (self.name,)
 
+    @property
+    def adds(self) -> str | None:
+        """The name under which there is a value afterwards, if any."""
+        return self.to if self.kind == "rename" else self.name if self.kind == "set" else None
+
 
 @frozen
 class Plan:
@@ -159,9 +164,9 @@ class _Row:
             self.pieces |= self.kept
             self.cost += _PIECE * len(self.kept)
             return first and all(map(is_plain, edit.fields))
-        new = edit.to or (edit.name if edit.kind == "set" else "")
+        new = edit.adds
         if self.kept is None:
-            self.absent |= {new} if new else set()
+            self.absent |= set() if new is None else {new}
             self.pieces |= set() if edit.kind == "set" else {edit.name}
             self.cost += _CUT if edit.kind != "set" else 0
             return True
@@ -314,8 +319,7 @@ class _Splice:
     def cut_and_append(self, edits: Sequence[Edit]) -> None:
         """Write what cuts pairs out of the line and appends others, in the order of the edits."""
         code, unset = self._code, self._unset
-        new = [edit.to or edit.name for edit in edits if edit.kind != "drop"]
-        tests = [f"{self._peek[name]} is {unset}" for name in new]
+        tests = [f"{self._peek[edit.adds]} is {unset}" for edit in edits if edit.adds is not None]
         appends = all(edit.kind == "set" for edit in edits)
         whole = "raw" if appends else code.line_read()
         code.write(f"text = {whole} if {' and '.join(tests)} else None" if tests else f"text = {whole}")
@@ -329,7 +333,7 @@ class _Splice:
                     suffix.append(source)
                 continue
             piece = self._piece(edit.name)
-            appended = code.temporary() if edit.to else ""
+            appended = code.temporary() if edit.kind == "rename" else ""
             if appended:
                 code.write(f"{appended} = b''")
                 suffix.append(appended)

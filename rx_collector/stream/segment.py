@@ -388,8 +388,9 @@ class SegmentObserver:
                 if rejections[stage]:
                     node.rejected += rejections[stage]
                     rejections[stage] = 0
-                # What is not lost here is what the next stage takes in.
-                out = node.taken + node.made - node.filtered - node.rejected - node.merged - node.dropped.total()
+                # What is not lost here, and not held (by workers, of the first), is what the next stage takes in.
+                gone = node.filtered + node.rejected + node.merged + node.dropped.total() + node.held()
+                out = node.taken + node.made - gone
                 taken = out - node.out
                 node.out = out
         for stage, what in noted:

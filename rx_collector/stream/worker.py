@@ -373,9 +373,15 @@ class _Observer(SegmentObserver):
         self.failed = 0  # the line of the last rejection: where the stream fails, of that one
 
     def memory(self) -> bytes:
-        """Give what the stages keep that have a key, pickled."""
+        """Give what the stages keep that have a key, pickled; nothing while they keep what is nested too deeply for that.
+
+        What the loop has learned of how lines are laid out, which belongs to none of them, can be learned anew.
+        """
         keyed = {index for index, step in enumerate(self._steps) if not step.operator.independent}
-        return pickle.dumps({at: kept for at, kept in self._kept.items() if at[0] in keyed})
+        try:
+            return pickle.dumps({at: kept for at, kept in self._kept.items() if at[0] in keyed})
+        except RecursionError:
+            return b""
 
     def remember(self, memory: memoryview) -> None:
         """Keep what another process kept. Nothing was done before."""

@@ -149,7 +149,9 @@ class _Memory:
         if self._size > max(_REMEMBERED, _TIMES_MEMORY * len(self._given or b"")):
             given = process.ask(MEMORY)
             if given is not None:
-                self._given, self._asked, self._size = given, [], 0
+                if given:  # else another one is asked all of it again, and this one later
+                    self._given, self._asked = given, []
+                self._size = 0
 
 
 class _Process:

@@ -25,12 +25,12 @@ pytestmark = pytest.mark.slow
 ENDLESS = GOOD.replace('[seq, "5"]', '[sh, -c, "i=0; while :; do i=$((i+1)); echo $i; done"]')
 
 
-def start(*arguments: str, cwd: Path) -> subprocess.Popen[str]:
+def start(*arguments: str, cwd: Path, stderr: Any = subprocess.PIPE) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "rx_collector", "run", *arguments],
         cwd=cwd,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
         start_new_session=True,
     )
@@ -115,6 +115,23 @@ def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 1, stderr
     assert sheet(tmp_path)["balanced"], stderr
+
+
+def test_a_signal_while_the_rest_is_written_is_heard(tmp_path: Path) -> None:
+    """The program has ended by itself and the sink takes its time: who asks for the end sees what a second signal does."""
+    text = GOOD.replace('[seq, "5"]', '[sh, -c, "seq 5; touch done"]')
+    text = text.replace("      - file: out.ndjson", "      - exec: {command: [sleep, '3600'], grace: 1m}")
+    (tmp_path / "x.yaml").write_text(text)
+    with open(tmp_path / "stderr", "wb") as stderr:
+        process = start("x.yaml", "--report", "r.json", cwd=tmp_path, stderr=stderr)
+    wait_until((tmp_path / "done").exists, "the program has printed all", 20)
+    wait_until(lambda: len(session(process.pid)) == 1, "it has ended", 20)
+    process.send_signal(signal.SIGINT)
+    said = "SIGINT: stopping, a second one ends at once"
+    wait_until(lambda: said in (tmp_path / "stderr").read_text(), "it says so", 20)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 1
+    assert "asked to end at once" in (tmp_path / "stderr").read_text()
 
 
 def test_a_sink_that_hangs_is_given_up_after_the_drain_time(tmp_path: Path) -> None:

@@ -308,6 +308,14 @@ def test_scan_from_lines_with_a_function_and_a_bound() -> None:
     assert notes(result) == {"evicted": 2}
 
 
+def test_scan_keeps_a_payload_as_it_was() -> None:
+    result = run(op.parse("json"), op.scan({"before": "[this, before]"}), op.set(n="-n"), lines=['{"n":1}', '{"n":2}'])
+    assert result.data == [
+        {"n": -1, "before": [{"n": 1}, None]},
+        {"n": -2, "before": [{"n": 2}, [{"n": 1}, None]]},
+    ]
+
+
 def test_diff_of_counters() -> None:
     moments = [
         (0, {"i": "a", "rx": 100}),
@@ -595,3 +603,28 @@ def test_a_field_that_is_read_again_is_held() -> None:
         Step(stage, stage.name) for stage in (op.parse("json"), *[op.set({f"x{n}": f"uid + {n}"}) for n in range(9)])
     ]
     assert compile_segment(steps, "lines").source.count("data.get('uid')") == 1
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        [op.parse("json")],
+        [op.parse("json"), op.filter("this")],
+        [op.parse("json", on_error="keep_raw")],
+        [op.parse("json"), op.set(pid="pid")],
+        [op.parse("json"), op.map("this")],
+    ],
+)
+@pytest.mark.parametrize("value", ["this", "default(this, 0)", "this if pid else 0"])
+def test_a_payload_that_is_set_within_itself_is_as_it_was_before(before: list[Any], value: str) -> None:
+    line = '{"pid":1,"a":"x"}'
+    payload = {"pid": 1, "a": "x"}
+    for fields in ({"a": value}, {"b": value}, {"b": value, "c": f"[{value}]", "pid": "2"}):
+        wanted = payload | {name: [payload] if name == "c" else payload for name in fields}
+        wanted |= {"pid": 2} if "pid" in fields else {}
+        assert run(*before, op.set(fields), lines=[line]).data == [wanted]
+    again = run(*before, op.set(b=value), op.set(c=value), op.drop("a"), lines=[line]).data
+    assert again == [{"pid": 1, "b": payload, "c": payload | {"b": payload}}]
+    given = dict(payload)
+    assert run(op.set(b=value), events=[given]).data == [payload | {"b": payload}]
+    assert given == payload

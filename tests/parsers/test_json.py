@@ -175,3 +175,40 @@ def test_each_incarnation_may_begin_with_noise() -> None:
 def test_both_options_together() -> None:
     result = parsed("json", ["# " + FORGED], skip_noise=True, duplicate_keys="first")
     assert result.data[0]["pid"] == 77
+
+
+HALF = '"\\udc00"'
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ('{"pid":1e999,"x":NaN}', "not JSON: invalid character (byte 17)"),
+        ('{"pid":1e999,"x":-Infinity}', "not JSON: invalid character (byte 18)"),
+        (f'{{"pid":1e999,"x":{HALF}}}', "not JSON: invalid utf-16 surrogate pair (byte 24)"),
+        ('{"pid":1e999,"x":1}x', "not JSON: trailing characters (byte 20)"),
+        ("1e999", "not a JSON object: expected `object`, got `float`"),
+        ('{"x":tru}', "not JSON: invalid character (byte 9)"),
+        ('{"x":"\\y"}', "not JSON: invalid escape character in string (byte 8)"),
+    ],
+)
+def test_what_is_no_json_is_refused_in_the_same_words_whatever_is_read_of_it(text: str, error: str) -> None:
+    """Also beside a number that is beyond a double, for which another reader is asked, which takes more than JSON."""
+    for behind in ([], [op.filter("pid > 1")], [op.filter("y != 1")], [op.drop("x")], [op.dedupe("x"), op.set(a="x")]):
+        for duplicate_keys in ("last", "first"):
+            for lines in ([text], Lines.of_ended([f"{text}\n".encode()], 1, ORIGIN)):
+                chain = [op.parse("json", duplicate_keys=duplicate_keys), *behind]
+                refused = run_batches([lines], *chain) if isinstance(lines, Lines) else run(*chain, lines=lines)
+                assert refused.data == []
+                assert errors(refused) == [error]
+
+
+def test_a_number_of_any_length_is_a_number() -> None:
+    """Python reads 4300 digits at the most; one with more is infinite, as others that are beyond a double."""
+    long = "9" * 4301
+    text = f'{{"pid":{long},"x":-{long},"y":{"7" * 4300}}}'
+    whole = {"pid": float("inf"), "x": float("-inf"), "y": int("7" * 4300)}
+    for behind in ([], [op.filter("pid > 1")], [op.filter("z == None")], [op.set(pid="pid")]):
+        for duplicate_keys in ("last", "first", "reject"):
+            assert run(op.parse("json", duplicate_keys=duplicate_keys), *behind, lines=[text]).data == [whole]
+    assert run(op.parse("json"), op.drop("y"), lines=[text]).data == [{"pid": float("inf"), "x": float("-inf")}]

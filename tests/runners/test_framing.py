@@ -250,6 +250,20 @@ def test_how_the_bytes_are_cut_makes_no_difference(
     assert all(len(line) <= most for line in at_once if isinstance(line, bytes))
 
 
+@property_test
+@given(data=st.binary(max_size=80), places=places, most=st.integers(1, 30), truncate=st.booleans())
+@pytest.mark.parametrize("spec", KINDS, ids=lambda spec: spec.by)
+def test_what_is_refused_does_not_depend_on_the_chunks(
+    spec: FramingSpec, data: bytes, places: list[int], most: int, truncate: bool
+) -> None:
+    def refused(chunks: list[bytes]) -> list[Refused]:
+        frames = framer(spec, most, truncate=truncate)
+        rows = [row for chunk in chunks if chunk for row in frames.feed(chunk)] + frames.end()
+        return [row for row in rows if isinstance(row, Refused)]
+
+    assert refused([bytes([byte]) for byte in data]) == refused(cut(data, places)) == refused([data])
+
+
 def test_what_is_kept_of_a_refused_line_does_not_depend_on_the_chunks() -> None:
     def refused(chunks: list[bytes]) -> Refused:
         frames = framer(FramingSpec(), 10, truncate=False)
@@ -260,6 +274,10 @@ def test_what_is_kept_of_a_refused_line_does_not_depend_on_the_chunks() -> None:
     at_once = refused([b"x" * 11 + b"\r\n"])
     assert (at_once.head, "11 bytes" in at_once.error) == (b"x" * 11, True)
     assert refused([b"x" * 11 + b"\r", b"\n"]) == at_once
+    long = b"x" * 12 + b"y" * 100_000
+    at_once = refused([long + b"\n"])
+    assert at_once.head == long[: 64 * 1024]
+    assert refused([long[:12], long[12:70_000], long[70_000:], b"\n"]) == at_once
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rx_collector import operators as op
-from rx_collector.event import Lines
+from rx_collector.event import Event, Lines
 from rx_collector.ledger import Node
 from rx_collector.runners import framing
 from rx_collector.runners.framing import framer
@@ -20,7 +20,7 @@ from rx_collector.stream.eventstream import new_context
 from rx_collector.stream.segment import SegmentObserver, Step, compile_segment
 from rx_collector.stream.skipping import Skipper
 from rx_collector.testing import Probe
-from tests.events import ORIGIN
+from tests.events import ORIGIN, run_batches
 from tests.runners.helpers import run_project
 
 #: Lines of pieces of the text, of which some have it and some have a backslash.
@@ -109,8 +109,34 @@ def test_where_lines_are_chosen() -> None:
     assert "for line, raw in chosen:" in source(wanted, check="touched")
     assert "chosen" not in source(wanted)
     assert "chosen" not in source(op.filter("n == 1"), wanted, check="touched")
+    # What stands before has to see all lines.
+    before = [Step(stage, stage.name) for stage in (op.skip(1), op.parse("json", check="touched"), wanted)]
+    assert "chosen" not in compile_segment(before, "ended").source
     # One that ends the stream at the first that is no JSON counts what it has not come to.
     assert "chosen" not in source(wanted, check="touched", on_error="fail")
+
+
+@pytest.mark.parametrize(
+    "before", [op.skip(5), op.sample(every=2), op.dedupe("len(message)"), op.filter("1 // len(message)")]
+)
+def test_what_stands_before_the_parser_sees_all_lines(before: Any) -> None:
+    lines = [b'{"event":"%b","n":%d}' % (b"EX" if n % 3 else b"OPEN", 10**n) for n in range(12)] + [b""] * 3
+
+    def told(given: list[Lines]) -> Any:
+        row = [before, op.parse("json", check="touched"), op.filter('event == "EX"')]
+        result = run_batches(given, *row)
+        return [event.line for event in result.events], result.rejected, result.report.pipelines["test"].nodes
+
+    assert told(batches(lines, [])) == told([Lines(lines, 1, ORIGIN)])
+
+
+def test_events_among_lines_that_are_chosen_are_parsed() -> None:
+    """The loop of lines keeps what it looks for, the one of events its parser."""
+    told = Event({"message": '{"event":"EX","n":7}'}, None, ORIGIN, 7)
+    lines = batches([b'{"event":"EX","n":%d}' % n for n in range(4)], [])
+    for order in ([[told], *lines], [*lines, [told]]):
+        made = run_batches(order, op.parse("json", check="touched"), op.filter('event == "EX"')).data
+        assert sorted(one["n"] for one in made) == [0, 1, 2, 3, 7]
 
 
 def test_what_is_left_out_is_counted(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from rx_collector.backpressure import records
 from rx_collector.clock import Look
 from rx_collector.config.options import described
 from rx_collector.errors import ParseError, ProcessError
-from rx_collector.event import Event, Lines, Origin, Packed, from_json, pack
+from rx_collector.event import Event, Lines, Origin, Packed, encode_json, from_json, pack
 from rx_collector.ledger import Report
 from rx_collector.parsers import FORMATS
 from rx_collector.stream import workers as workers_module
@@ -282,6 +282,9 @@ def test_events_among_the_lines_keep_their_place() -> None:
     mixed = [batch for pair in zip(lines, told, strict=True) for batch in pair]
     shared = both(mixed, Slowly(), op.filter("message != '7'"))
     assert len(shared.result.events) == 3009
+    # What is under way while events are done here is no part of what becomes of these.
+    shared = both(mixed[:-1], Slowly(), op.filter("message != '7'"), op.set(a="1"))
+    assert len(shared.result.events) == 3008
 
 
 def test_few_lines_are_done_at_once_and_here() -> None:
@@ -717,6 +720,21 @@ def test_how_far_a_row_is_shared() -> None:
     assert rows_of(steps[2:], 4) == rows_of(steps[2:])
     nested = [Step(op.flat_map("[this]"), f"operators[{index}]") for index in range(12)]
     assert rows_of(nested, 4) == rows_of(nested)
+
+
+@pytest.mark.parametrize("depth", [1999, 2001, 5500, 9000])
+def test_what_is_nested_deeply_comes_back(depth: int) -> None:
+    """More than marshal and pickle take, and less than is refused by the parser: in payloads, and in dead letters."""
+    deep = b"[" * depth + b'{"b":[]}' + b"]" * depth
+    lines = [b'{"n":%d,"a":%b}' % (number, deep if number in (70, 90) else b"1") for number in range(100)]
+    batches = [Lines(lines, 1, ORIGIN)]
+    operators = op.parse("json"), op.set(c="1"), op.map("this"), op.set(d="1 / (90 - n)")
+    ran, shared = (run(batches, *operators, workers=workers) for workers in (1, 2))
+    assert len(shared.result.events) == 99
+    assert [event.json() for event in shared.result.events] == [event.json() for event in ran.result.events]
+    assert encode_json(shared.result.events[70].data["a"]) == deep
+    assert [encode_json(record) for record in shared.rejected] == [encode_json(record) for record in ran.rejected]
+    assert shared.rejected[0]["data"]["n"] == 90
 
 
 def test_packed_events_spill_like_others() -> None:

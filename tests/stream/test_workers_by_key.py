@@ -389,6 +389,35 @@ def test_what_each_operator_keeps_survives(keeping: Any, remembered: int, monkey
     assert report.pipelines["test"].nodes[0].notes["workers_died"] >= 2
 
 
+def test_what_is_learned_of_lines_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Edits behind the key, on the bytes of lines of which the layout is learned."""
+    monkeypatch.setattr(workers_module, "_REMEMBERED", 1)
+    monkeypatch.setattr(workers_module, "_TIMES_MEMORY", 0)
+    lines = [b'{"n":%d,"a":1,"b":"x","c":2}' % number for number in range(3000)]
+    row = [op.dedupe("n"), op.set(d="n"), op.rename(b="e"), op.drop("a", "c")]
+    shared = both(batches_of(lines), op.parse("json"), *row)
+    assert [event.json() for event in shared.result.events][1] == b'{"n":1,"d":1,"e":"x"}'
+    assert len(shared.result.events) == 3000
+
+
+def test_what_is_kept_and_cannot_be_given_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value that is nested more deeply than pickle takes."""
+    monkeypatch.setattr(workers_module, "_REMEMBERED", 1)
+    (tmp_path / "deaths").write_text("one\n")
+    deep = b"[" * 6000 + b"]" * 6000
+    lines = [b'{"k":%d,"a":%b}' % (number % 7, deep if number == 499 else b"1") for number in range(2000)]
+    lines[1500] = lines[1500][:-1] + b',"die":1}'
+    steps = {"seen": "default(seen, 0) + 1", "last": "a"}
+    row = op.parse("json"), op.scan(steps, by="k"), op.set(a="seen"), op.drop("last")
+    here = run(batches_of(lines), *row, workers=1)
+    shared = Shared(2, row[0], Deadly("die", str(tmp_path / "deaths")), *row[1:])
+    for batch in batches_of(lines):
+        shared.send(batch)
+    report = shared.end()
+    assert report.pipelines["test"].nodes[0].notes == {"workers_died": 1}
+    assert [event.data for event in shared.result.events] == [event.data for event in here.result.events]
+
+
 def test_one_that_dies_while_it_does_again_what_another_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two deaths over the same lines, one while they are done and one while they are done again, change nothing."""
     monkeypatch.setattr(workers_module, "_REMEMBERED", 1 << 40)
