@@ -127,6 +127,7 @@ def jobs(names: list[str], sizes: Sizes, say: _Say) -> dict[str, Any]:
             runs: dict[str, Callable[[], Usage]] = {
                 "rx_collector": partial(_fresh, _ours(directory, job.replace(" ", ""), text), ours),
                 "by hand, typed Struct": partial(measure, contender("typed", job, source, directory / "typed.out")),
+                "by hand, tuned": partial(measure, contender("tuned", job, source, directory / "tuned.out")),
                 "by hand, dicts": partial(measure, contender("dicts", job, source, directory / "dicts.out")),
                 "reactivex + msgspec": partial(measure, contender("chain", job, source, directory / "chain.out")),
             }
@@ -161,7 +162,7 @@ def _same_work(job: str, directory: Path) -> None:
         lines = [json.dumps(json.loads(line), sort_keys=True) for line in (*some, *last)]
         return count, sorted(lines) if job == "J3" else lines  # whose keys come in any order
 
-    if not rows("ours.out") == rows("typed.out") == rows("dicts.out") == rows("chain.out"):
+    if not rows("ours.out") == rows("typed.out") == rows("tuned.out") == rows("dicts.out") == rows("chain.out"):
         raise SystemExit(f"{job}: the contenders do not give the same")
 
 

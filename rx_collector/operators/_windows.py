@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from rx_collector.operators.window import Grouping, Window
     from rx_collector.stream.code import SegmentCode
 
-__all__ = ["Counted", "Fold", "Sessions", "State", "Tiles", "Whole", "Windows"]
+__all__ = ["Counted", "Fold", "Sessions", "State", "Tiles", "Whole", "Windows", "place_of"]
 
 _MOST_AT_ONCE = 1 << 10  # windows that one event may be in: more than the description allows
 
@@ -55,6 +55,11 @@ class State:
         self.values: list[Any] = []
         self.closed = False
         self.batch = self.touched = 0  # of its last event: the batch, and a number that grows within it
+
+
+def place_of(keys: tuple[Any, ...]) -> Hashable:
+    """Give what stands for the keys of a window where it is kept: of a single one its own value does, mostly."""
+    return hashable(keys[0] if len(keys) == 1 else keys)
 
 
 def _age(state: State) -> tuple[int, int, int, State]:
@@ -94,10 +99,10 @@ class Folding:
         self._values = [self._checked(aggregate) for _, aggregate in windows.aggregates]
         self._keys = f"({', '.join(keys)}, )" if keys else "()"
         self.key = code.temporary()
-        code.write(f"{self.key} = {self._keys}")
+        code.write(f"{self.key} = {keys[0] if len(keys) == 1 else self._keys}")
         if keys:  # most are texts and numbers, which can be the key of a dict
             test = " or ".join(f"({key}.__class__ is not str and {key}.__class__ is not int)" for key in keys)
-            code.write(f"if {test}: {self.key} = {code.bind(hashable, 'hashable')}({self.key})")
+            code.write(f"if {test}: {self.key} = {code.bind(place_of, 'place_of')}({self._keys})")
         self.number = code.number()
         self._batch = code.temporary()
         code.prologue.append(f"{self._batch} = {code.bind(windows.batch_number, 'batch_number')}()")
@@ -396,7 +401,7 @@ class Whole(Windows):
     """One window a key, to the end of the stream."""
 
     def _take(self, event: Event, keys: tuple[Any, ...], values: list[Any]) -> bool:
-        self._fold([(hashable(keys), 0, 0)], keys, values, event)
+        self._fold([(place_of(keys), 0, 0)], keys, values, event)
         return True
 
     def _bounds(self, state: State) -> tuple[int, int] | None:
@@ -416,7 +421,7 @@ class Counted(Windows):
         self._before: dict[Hashable, deque[State]] = {}  # the steps before, by key, in the order of their last one
 
     def _take(self, event: Event, keys: tuple[Any, ...], values: list[Any]) -> bool:
-        place = hashable(keys)
+        place = place_of(keys)
         self._fold([(place, event.time_ns, 0)], keys, values, event)
         state = self.states[place]
         state.end = event.time_ns
@@ -605,7 +610,7 @@ class Tiles(Timed):
 
     def _take(self, event: Event, keys: tuple[Any, ...], values: list[Any]) -> bool:
         moment = self._moment(event)
-        key = hashable(keys)
+        key = place_of(keys)
         starts = self.starts(moment, self._now)
         if not starts:
             return False
@@ -633,7 +638,7 @@ class Sessions(Timed):
     def _take(self, event: Event, keys: tuple[Any, ...], values: list[Any]) -> bool:
         moment = self._moment(event)
         self._touched += 1
-        state = self.session(moment, hashable(keys), keys, event, self._touched)
+        state = self.session(moment, place_of(keys), keys, event, self._touched)
         if state is None:
             return False
         self._fold([(state.place, moment, moment + self._gap)], keys, values, event)
@@ -669,7 +674,7 @@ class Sessions(Timed):
 
     def _opened(self, state: State) -> None:
         super()._opened(state)
-        self._of_key.setdefault(hashable(state.keys), []).append(state)
+        self._of_key.setdefault(place_of(state.keys), []).append(state)
 
     def _join(self, sessions: list[State]) -> State:
         """Make one of several, and give it."""
@@ -687,10 +692,10 @@ class Sessions(Timed):
         return first
 
     def _forget(self, state: State) -> None:
-        sessions = self._of_key[hashable(state.keys)]
+        sessions = self._of_key[place_of(state.keys)]
         sessions.remove(state)
         if not sessions:
-            del self._of_key[hashable(state.keys)]
+            del self._of_key[place_of(state.keys)]
 
     def _bounds(self, state: State) -> tuple[int, int] | None:
         return state.start, state.end - self._gap

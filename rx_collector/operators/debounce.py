@@ -7,10 +7,9 @@ from typing import Any, ClassVar
 
 from rx_collector.config.options import COUNT, DURATION, Scope, described, option
 from rx_collector.event import Event
-from rx_collector.expressions.keys import hashable
 from rx_collector.expressions.option import KEYS, Evaluation
 from rx_collector.ledger import Node
-from rx_collector.operators._windows import Sessions, State
+from rx_collector.operators._windows import Sessions, State, place_of
 from rx_collector.operators.window import Grouping
 from rx_collector.stream.flow import BatchObserver, Context
 from rx_collector.stream.operator import operator
@@ -67,7 +66,7 @@ class _Debounced(Sessions):
 
     def _take(self, event: Event, keys: tuple[Any, ...], values: list[Any]) -> bool:
         taken = super()._take(event, keys, values)
-        for state in self._of_key[hashable(keys)]:
+        for state in self._of_key[place_of(keys)]:
             state.first = event
         return taken
 

@@ -72,7 +72,13 @@ def test_every_part_gives_figures(found: dict[str, Any]) -> None:
     assert set(found["parts"]) == {"jobs", *PARTS[4:]}
     assert list(found["parts"]["jobs"]["results"]) == ["J1", "J2", "J3", "keep 1 %"]
     for job in found["parts"]["jobs"]["results"].values():
-        assert {"rx_collector", "by hand, typed Struct", "by hand, dicts", "reactivex + msgspec"} <= set(job)
+        assert {
+            "rx_collector",
+            "by hand, typed Struct",
+            "by hand, tuned",
+            "by hand, dicts",
+            "reactivex + msgspec",
+        } <= set(job)
         assert job["by hand, typed Struct"]["cpu_ratio"] == 1.0
     assert set(found["parts"]["growth"]["results"]) == {"operators", "sinks", "events", "runners", "line length"}
     assert all(math.isfinite(number) for number in _numbers(found["parts"]))
@@ -146,7 +152,7 @@ def test_contenders_that_do_not_do_the_same_are_told(
     job: str, changed: list[bytes], same: bool, tmp_path: Path
 ) -> None:
     many = [b'{"a":0}'] * 10_000  # what is wrong may come late
-    for name in ("ours", "typed", "dicts", "chain"):
+    for name in ("ours", "typed", "tuned", "dicts", "chain"):
         lines = [b'{"a":1}', b'{"a":1,"b":2}'] if name != "ours" else changed
         (tmp_path / f"{name}.out").write_bytes(b"".join(line + b"\n" for line in many + lines))
     if same:
