@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -730,10 +731,13 @@ def test_what_is_nested_deeply_comes_back(depth: int) -> None:
     batches = [Lines(lines, 1, ORIGIN)]
     operators = op.parse("json"), op.set(c="1"), op.map("this"), op.set(d="1 / (90 - n)")
     ran, shared = (run(batches, *operators, workers=workers) for workers in (1, 2))
-    assert len(shared.result.events) == 99
     assert [event.json() for event in shared.result.events] == [event.json() for event in ran.result.events]
-    assert encode_json(shared.result.events[70].data["a"]) == deep
     assert [encode_json(record) for record in shared.rejected] == [encode_json(record) for record in ran.rejected]
+    if sys.version_info < (3, 12):  # whose parser refuses what is nested half as deeply as marshal takes
+        assert [record["reason"] for record in shared.rejected] == ["parse", "parse"]
+        return
+    assert len(shared.result.events) == 99
+    assert encode_json(shared.result.events[70].data["a"]) == deep
     assert shared.rejected[0]["data"]["n"] == 90
 
 
