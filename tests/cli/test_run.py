@@ -130,7 +130,8 @@ def test_a_signal_while_the_rest_is_written_is_heard(tmp_path: Path) -> None:
     said = "SIGINT: stopping, a second one ends at once"
     wait_until(lambda: said in (tmp_path / "stderr").read_text(), "it says so", 20)
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 1
+    process.communicate(timeout=30)
+    assert process.returncode == 1
     assert "asked to end at once" in (tmp_path / "stderr").read_text()
 
 

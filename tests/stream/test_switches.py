@@ -73,7 +73,7 @@ def test_with_each_fast_path_off_the_output_is_the_same(tmp_path: Path) -> None:
         environment = {**os.environ, "RX_COLLECTOR_WITHOUT": off}
         arguments = [sys.executable, "-m", "rx_collector", "run", "-q", "--report", "report.json", "x.yaml"]
         subprocess.run(arguments, cwd=tmp_path, env=environment, capture_output=True, check=True)
-        written.add(repr([[pairs(line) for line in (tmp_path / name).open()] for name in OUTPUTS]))
+        written.add(repr([[pairs(line) for line in (tmp_path / name).read_text().splitlines()] for name in OUTPUTS]))
         sheets.add(json.dumps(json.loads((tmp_path / "report.json").read_text())["pipelines"], sort_keys=True))
         for name in OUTPUTS:
             (tmp_path / name).unlink()
