@@ -103,6 +103,11 @@ def busy(pid: int) -> bool:
     return int(times[11]) > 100  # of user time, in hundredths of a second: more than starting takes
 
 
+def ignores_sigterm(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return bool(int(status.partition("SigIgn:")[2].split()[0], 16) >> (signal.SIGTERM - 1) & 1)
+
+
 def test_workers_end_with_a_collector_that_is_killed(tmp_path: Path) -> None:
     """Also one that is lost in a regular expression and looks at nothing else."""
     (tmp_path / "lines").write_text(("x" * 60 + "\n") * 20_000)
@@ -134,6 +139,7 @@ def test_an_interrupt_from_the_keyboard_is_for_the_collector(tmp_path: Path) -> 
         wait_until(lambda: (tmp_path / "all.ndjson").exists(), "it runs", 30)
         wait_until(lambda: (tmp_path / "all.ndjson").stat().st_size > 100_000, "it has written", 30)
         assert {os.getsid(worker) for worker in workers} == set(workers)  # also one that is only just starting
+        wait_until(lambda: all(map(ignores_sigterm, workers)), "they are ready", 30)  # one may only just start
         for worker in workers:
             os.kill(worker, signal.SIGTERM)  # as a service manager does with all that belongs to a service
         os.killpg(process.pid, signal.SIGINT)
