@@ -104,8 +104,7 @@ class Folding:
             test = " or ".join(f"({key}.__class__ is not str and {key}.__class__ is not int)" for key in keys)
             code.write(f"if {test}: {self.key} = {code.bind(place_of, 'place_of')}({self._keys})")
         self.number = code.number()
-        self._batch = code.temporary()
-        code.prologue.append(f"{self._batch} = {code.bind(windows.batch_number, 'batch_number')}()")
+        self._batch = self.once(f"{code.bind(windows.batch_number, 'batch_number')}()")
 
     def _value(self, evaluation: Evaluation) -> str:
         value = self.code.temporary()
@@ -160,10 +159,10 @@ class Folding:
         """Write that the event belongs to a window."""
         self.code.write(f"{state}.owned += 1")
 
-    def late(self, condition: str, count: str) -> None:
+    def late(self, condition: str) -> None:
         """Write that the event is late, where that is so."""
         self.code.write(f"if {condition}:")
-        self.code.write(f"    {count}()")
+        self.code.write(f"    {self.code.bind(self._windows.count_late, 'count_late')}()")
         self.code.write("    continue")
 
 
@@ -494,10 +493,10 @@ class Timed(Windows):
     def emit_moment(self, fold: Folding) -> tuple[str, str]:
         """Write what `_moment` does. Gives the time that counts for an event, and what they have come to."""
         code = fold.code
+        now = fold.once(f"{code.bind(self.now, 'now_of')}()")
         if not self._by_events:
-            now = fold.once(f"{code.bind(self.now, 'now_of')}()")
             return now, now
-        now, moment = fold.once(f"{code.bind(self.now, 'now_of')}()"), code.temporary()
+        moment = code.temporary()
         code.write(f"{moment} = {code.time()}")
         past = f"{moment} - {self._lateness} > {now}" if self._lateness else f"{moment} > {now}"
         code.write(f"if {past}: {now} = {code.bind(self.come_to, 'come_to')}({moment})")
@@ -569,7 +568,7 @@ class Tiles(Timed):
             start, end = code.temporary(), code.temporary()
             code.write(f"{start} = {moment} - {moment} % {self._length}")
             code.write(f"{end} = {start} + {self._length}")
-            fold.late(f"{end} <= {now}", code.bind(self.count_late, "count_late"))
+            fold.late(f"{end} <= {now}")
         else:
             start = fold.once(f"{now} - {now} % {self._length}")
             end = fold.once(f"{start} + {self._length}")
@@ -585,7 +584,7 @@ class Tiles(Timed):
         if self._by_events:
             found = code.temporary()
             code.write(f"{found} = {starts}")
-            fold.late(f"not {found}", code.bind(self.count_late, "count_late"))
+            fold.late(f"not {found}")
         else:
             found = fold.once(starts)
         start, place, touched = code.temporary(), code.temporary(), code.temporary()
@@ -665,7 +664,7 @@ class Sessions(Timed):
         found = f"{moment}, {fold.key}, {fold.keys_and_event()}, {fold.number}"
         code.write(f"{state} = {code.bind(self.session, 'session')}({found})")
         if self._by_events:
-            fold.late(f"{state} is None", code.bind(self.count_late, "count_late"))
+            fold.late(f"{state} is None")
         code.dedent()
         fold.take(state, fold.number)
         fold.own(state)
@@ -692,10 +691,11 @@ class Sessions(Timed):
         return first
 
     def _forget(self, state: State) -> None:
-        sessions = self._of_key[place_of(state.keys)]
+        key = place_of(state.keys)
+        sessions = self._of_key[key]
         sessions.remove(state)
         if not sessions:
-            del self._of_key[place_of(state.keys)]
+            del self._of_key[key]
 
     def _bounds(self, state: State) -> tuple[int, int] | None:
         return state.start, state.end - self._gap

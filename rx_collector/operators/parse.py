@@ -252,7 +252,6 @@ class Parse(Stage):
 
     def _emit_json(self, code: SegmentCode, following: Sequence[Stage]) -> None:
         """The line is JSON: what the filters behind read is decoded ahead of the rest, the rest only if it is needed."""
-        wrong = code.bind(NOT_JSON, "not_json")
         # With its newline, or where not all of it was decoded, a line that is no JSON could be refused in other words.
         slowly = f"{code.bind(decode_any, 'decode_again')}({code.line_read()})"
         planned = plan(following, () if self.time is None else (self.time.field,), to_bytes=code.to_bytes)
@@ -265,7 +264,7 @@ class Parse(Stage):
         else:
             code.write("try:")
             code.write(f"    data = {code.bind(decode, 'decode')}(raw)")
-            code.write(f"except {wrong}:")
+            code.write(f"except {code.bind(NOT_JSON, 'not_json')}:")
             code.write(f"    data = {slowly}")
             code.payload, code.owned, code.encoded = "local", True, True
         code.is_dict, code.has_event = True, False

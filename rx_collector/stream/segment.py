@@ -229,14 +229,13 @@ class SegmentObserver:
         if self._failure is not None:
             self._drop(len(batch))
             return
-        takes = taken_of(batch)
         if self._absorber is not None and self._absorber.begin_absorbing():
-            self._absorb(batch, takes, self._absorber)
+            self._absorb(batch, self._absorber)
             return
         if not self._steps:
             self._downstream.on_batch(batch.events() if isinstance(batch, Lines) else batch)
             return
-        out = self._run(batch, (takes, False))
+        out = self._run(batch, (taken_of(batch), False))
         if isinstance(batch, Lines) and batch.repaired:
             _give_back_raw(out, batch.repaired)
         if isinstance(batch, Lines) and batch.broken:
@@ -296,11 +295,11 @@ class SegmentObserver:
             meter.took(cpu, count)
         return out, counts
 
-    def _absorb(self, batch: Batch, takes: Taken, absorber: Absorber) -> None:
+    def _absorb(self, batch: Batch, absorber: Absorber) -> None:
         """Run the loop that ends in what follows: nothing is sent, for it has taken the events itself."""
         failed = 0
         try:
-            self._run(batch, (takes, True))
+            self._run(batch, (taken_of(batch), True))
             failed, self._rejected[-1] = self._rejected[-1], 0
         finally:
             absorber.end_absorbing(self._left, failed)

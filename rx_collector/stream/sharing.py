@@ -86,14 +86,10 @@ def why_not_by_key(row: Sequence[Step], index: int) -> str:
     if not all(isinstance(value, Expression) for value in key):
         return "a Python function makes its key"
     fields = frozenset(field for value in key if isinstance(value, Expression) for field in value.fields or ())
-    for step in reversed(row[:index]):
-        before = step.operator
-        if isinstance(before, Stage) and not before.leaves(fields):
-            reader = before.key_reader()
-            if reader is None:
-                return f"its key is read from what {step.label} makes, which costs as much as what could be shared"
-            fields |= reader[1]
-    return "its key is not made of fields"
+    _, hidden_by = _made_by(row[:index], fields)
+    if hidden_by is None:
+        return "its key is not made of fields"
+    return f"its key is read from what {hidden_by.label} makes, which costs as much as what could be shared"
 
 
 def _values_of(row: Sequence[Step], index: int) -> _Values:
@@ -105,14 +101,14 @@ def _values_of(row: Sequence[Step], index: int) -> _Values:
         if not isinstance(value, Expression):
             return {}  # a user's function may keep something by itself
         if value.fields and value.metas <= OF_LINES:
-            made_by = _made_by(row[:index], value.fields)
-            if made_by is not None:
+            made_by, hidden_by = _made_by(row[:index], value.fields)
+            if hidden_by is None:
                 values[value, tuple(made_by)] = made_by
     return values
 
 
-def _made_by(before: Sequence[Step], fields: frozenset[str]) -> _Steps | None:
-    """Give the stages that these fields are made by, last one first; None where they cannot be read ahead."""
+def _made_by(before: Sequence[Step], fields: frozenset[str]) -> tuple[_Steps, Step | None]:
+    """Give the stages that these fields are made by, last one first, and the one for which they cannot be read ahead."""
     made_by: _Steps = {}
     for index in reversed(range(len(before))):
         step = before[index]
@@ -122,11 +118,11 @@ def _made_by(before: Sequence[Step], fields: frozenset[str]) -> _Steps | None:
             continue
         reader = stage.key_reader()
         if reader is None:
-            return None
+            return made_by, step
         instead, read = reader
         made_by[index] = Step(instead, step.label, step.place)
         fields |= read
-    return made_by
+    return made_by, None
 
 
 @described

@@ -437,18 +437,23 @@ class _Worker:
         if asked == AGAIN:
             self._do(bytes(rest[:1]), rest[1:])
             return b""
-        return self._do(asked, rest)
+        return self._told(self._do(asked, rest))
 
-    def _do(self, asked: bytes, body: memoryview) -> bytes:
+    def _do(self, asked: bytes, body: memoryview) -> Batch:
+        """Do a batch, and give it. What became of it is there until the next one is done."""
         self._look = Look(*_CLOCKS.unpack_from(body))
         body = body[_CLOCKS.size :]
         batch = _lines_of(body) if asked == _DO_LINES else _of_whole(body)
+        self._nodes[:] = [Node(node.name) for node in self._nodes]
         self._out.events, self._observer.first = [], {}
         self._records.clear()
         self._observer.on_batch(batch)
+        return batch
+
+    def _told(self, batch: Batch) -> bytes:
+        """Give what became of a batch."""
         columns = self._columns(batch)
         counts = [_counts(node) for node in self._nodes]
-        self._nodes[:] = [Node(node.name) for node in self._nodes]
         first = [(stage, _pack_record(record, batch)) for stage, record in self._observer.first.items()]
         records = [_pack_record(record, batch) for record in self._records]
         failure = None if self._out.failure is None else (self._observer.failed, self._out.failure)
