@@ -99,10 +99,7 @@ class Folding:
         self._values = [self._checked(aggregate) for _, aggregate in windows.aggregates]
         self._keys = f"({', '.join(keys)}, )" if keys else "()"
         self.key = code.temporary()
-        code.write(f"{self.key} = {keys[0] if len(keys) == 1 else self._keys}")
-        if keys:  # most are texts and numbers, which can be the key of a dict
-            test = " or ".join(f"({key}.__class__ is not str and {key}.__class__ is not int)" for key in keys)
-            code.write(f"if {test}: {self.key} = {code.bind(place_of, 'place_of')}({self._keys})")
+        code.write(f"{self.key} = {code.key_of(keys)}")  # as `place_of` has it
         self.number = code.number()
         self._batch = self.once(f"{code.bind(windows.batch_number, 'batch_number')}()")
 

@@ -12,12 +12,11 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import msgspec
-
 from rx_collector.config.options import SIZE, Scope, described, option
 from rx_collector.event import Origin
 from rx_collector.parsers.base import Format, OfIncarnation, TextParser, format
 from rx_collector.parsers.json_lines import decode, decode_slowly
+from rx_collector.stream.peeking import NOT_JSON
 
 __all__ = ["Bpftrace"]
 
@@ -156,7 +155,7 @@ def _line(text: str, open_blocks: list[_Block]) -> list[Record]:
     elif text.startswith('{"type": "'):
         try:
             record = decode(text)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except NOT_JSON as error:
             record = decode_slowly(text, error)
         if record.keys() == {"type", "data"}:
             return _json_records(record["type"], record["data"])

@@ -16,6 +16,7 @@ from rx_collector.config.options import BOOLEAN, Choice, described, option
 from rx_collector.errors import ParseError
 from rx_collector.event import Origin, decode_beyond
 from rx_collector.parsers.base import Format, OfIncarnation, TextParser, format
+from rx_collector.stream.peeking import NOT_JSON
 
 __all__ = ["Json", "decode", "decode_any", "decode_slowly", "has_each_key_once"]
 
@@ -34,7 +35,7 @@ def decode_slowly(raw: bytes | str, error: Exception) -> dict[str, Any]:
         try:
             _check(raw)  # Python's own reader takes more than JSON: NaN, and half of a character
             value = decode_beyond(raw)
-        except (msgspec.DecodeError, RecursionError) as other:
+        except NOT_JSON as other:
             error = other
         else:
             if isinstance(value, dict):
@@ -125,7 +126,7 @@ def decode_any(text: bytes | str) -> dict[str, Any]:
     """Decode a JSON object. Raises ParseError."""
     try:
         return decode(text)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         return decode_slowly(text, error)
 
 

@@ -223,11 +223,15 @@ class SegmentCode:
 
     def key(self, evaluations: Sequence[Evaluation]) -> str:
         """Give the source of a value that tells events apart by some expressions; it can be the key of a dict."""
+        return self.key_of([self.value(evaluation) for evaluation in evaluations])
+
+    def key_of(self, values: Sequence[str]) -> str:
+        """Give the source of the same for values that have a source."""
         freeze = self.bind(hashable, "hashable")
         parts = []
-        for evaluation in evaluations:
+        for value in values:
             part = self.temporary()  # a text or a whole number, mostly, which is its own key
-            kind = f"({part} := {self.value(evaluation)}).__class__"
+            kind = f"({part} := {value}).__class__"
             parts.append(f"({part} if {kind} is str or {part}.__class__ is int else {freeze}({part}))")
         return parts[0] if len(parts) == 1 else f"({', '.join(parts)})"
 

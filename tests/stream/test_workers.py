@@ -9,7 +9,7 @@ import random
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -437,9 +437,13 @@ class Door:
         return report
 
 
+def steps_of(operators: Sequence[Any]) -> list[Step]:
+    return [Step(operator, f"operators[{index}] {operator.name}") for index, operator in enumerate(operators)]
+
+
 def workers_of(count: int, operators: list[Any], downstream: Any) -> Door:
     context = new_context("test")
-    steps = [Step(operator, f"operators[{index}] {operator.name}") for index, operator in enumerate(operators)]
+    steps = steps_of(operators)
     nodes = [context.pipeline.node(step.label) for step in steps]
     return Door(Workers(count, steps, nodes, downstream, context), context)
 

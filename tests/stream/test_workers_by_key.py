@@ -25,11 +25,10 @@ from rx_collector.stream.chain import attach, rows_of, shared_by
 from rx_collector.stream.code import SegmentCode
 from rx_collector.stream.eventstream import new_context
 from rx_collector.stream.operator import Stage
-from rx_collector.stream.segment import Step
 from rx_collector.stream.sharing import Router, Sharing, why_not_by_key
 from tests.conftest import wait_until
 from tests.events import ORIGIN, Result
-from tests.stream.test_workers import batches_of, both, of_capture, run, with_newlines
+from tests.stream.test_workers import Door, batches_of, both, of_capture, run, steps_of, with_newlines
 
 pytestmark = [pytest.mark.slow, pytest.mark.fast_path]
 
@@ -72,10 +71,6 @@ class _Death:
             if left:
                 Path(self.path).write_text("\n".join(left[1:]))
                 os.kill(os.getpid(), signal.SIGKILL)
-
-
-def steps_of(operators: Sequence[Any]) -> list[Step]:
-    return [Step(operator, f"operators[{index}] {operator.name}") for index, operator in enumerate(operators)]
 
 
 def share_of(*operators: Any) -> tuple[int, list[str], list[str]]:
@@ -264,7 +259,7 @@ def test_an_event_that_cannot_be_sent_leaves_no_process_behind(log: list[str]) -
     shared = Shared(2, *COUNTING[1:])
     wait_until(lambda: len(shared.workers._processes) == 2, "they are there", 30)
     pids = [process.pid for process in shared.workers._processes.values()]
-    shared.send([Event({"k": 1, "lock": threading.Lock()}, None, ORIGIN, 1)])
+    shared.on_batch([Event({"k": 1, "lock": threading.Lock()}, None, ORIGIN, 1)])
     wait_until(lambda: shared.result.ended > 0, "it fails", 30)
     assert shared.workers.wait(10)
     assert str(shared.result.error) == "test: 1 events cannot be sent to a worker: cannot pickle '_thread.lock' object"
@@ -298,30 +293,21 @@ def counted(lines: int, keys: int) -> tuple[list[bytes], list[tuple[int, int]]]:
     return [f'{{"k":{key}}}'.encode() for key in chosen], expected
 
 
-class Shared:
-    """A row of operators that workers share, and what is behind it."""
+class Shared(Door):
+    """A row of operators that workers share as far as they can, and what is behind it."""
 
     def __init__(self, count: int, *operators: Any) -> None:
-        self.context = new_context("test")
+        context, steps = new_context("test"), steps_of(operators)
         self.result = Result()
-        self.steps = steps_of(operators)
-        self.nodes = [self.context.pipeline.node(step.label) for step in self.steps]
-        parts: list[Any] = []
-        head = attach(self.steps, self.nodes, self.result, self.context, parts, workers=count)
+        nodes = [context.pipeline.node(step.label) for step in steps]
+        head = attach(steps, nodes, self.result, context, [], workers=count)
         assert isinstance(head, workers_module.Workers)
-        self.workers = head
-
-    def send(self, batch: Any) -> None:
-        with self.context.ledger.lock:
-            self.context.pipeline.taken += len(batch)
-        self.workers.on_batch(batch)
+        super().__init__(head, context)
 
     def end(self) -> Report:
-        self.workers.on_completed()
-        assert self.workers.wait(60)
-        report = Report.of(self.context.ledger, seconds=0, exit_code=0)
-        assert report.balanced, report.unbalanced
-        return report
+        self.on_completed()
+        assert self.wait(60)
+        return self.report()
 
 
 @pytest.mark.parametrize("remembered", [1, 10_000, 1 << 40], ids=["always given", "sometimes given", "asked again"])
@@ -336,7 +322,7 @@ def test_what_a_killed_worker_kept_is_not_lost(
     killed = 0
     numbers = random.Random(remembered)
     for number, batch in enumerate(batches_of(lines, 100)):
-        shared.send(batch)
+        shared.on_batch(batch)
         if number % 40 == 20:
             numbers.choice(list(shared.workers._processes.values())).kill()
             killed += 1
@@ -378,7 +364,7 @@ def test_what_each_operator_keeps_survives(keeping: Any, remembered: int, monkey
     shared = Shared(2, *operators)
     wait_until(lambda: len(shared.workers._processes) == 2, "they are there", 30)
     for number, batch in enumerate(batches_of(lines, 100)):
-        shared.send(batch)
+        shared.on_batch(batch)
         if number % 13 == 7:
             for process in list(shared.workers._processes.values()):
                 process.kill()
@@ -412,7 +398,7 @@ def test_what_is_kept_and_cannot_be_given_is_made_again(tmp_path: Path, monkeypa
     here = run(batches_of(lines), *row, workers=1)
     shared = Shared(2, row[0], Deadly("die", str(tmp_path / "deaths")), *row[1:])
     for batch in batches_of(lines):
-        shared.send(batch)
+        shared.on_batch(batch)
     report = shared.end()
     assert report.pipelines["test"].nodes[0].notes == {"workers_died": 1}
     assert [event.data for event in shared.result.events] == [event.data for event in here.result.events]
@@ -426,7 +412,7 @@ def test_one_that_dies_while_it_does_again_what_another_did(tmp_path: Path, monk
     lines[1234] = lines[1234][:-1] + b',"die":1}'
     shared = Shared(2, op.parse("json"), Deadly("die", str(tmp_path / "deaths")), *COUNTING[1:])
     for batch in batches_of(lines, 500):
-        shared.send(batch)
+        shared.on_batch(batch)
     report = shared.end()
     assert (tmp_path / "deaths").read_text() == ""
     assert [(event["k"], event["a"]) for event in shared.result.events] == expected
@@ -439,7 +425,7 @@ def test_what_ends_every_worker_ends_the_stream(tmp_path: Path) -> None:
     lines[1234] = lines[1234][:-1] + b',"die":1}'
     shared = Shared(2, op.parse("json"), Deadly("die", str(tmp_path / "deaths")), *COUNTING[1:])
     for batch in batches_of(lines, 500):
-        shared.send(batch)
+        shared.on_batch(batch)
     report = shared.end()
     assert isinstance(shared.result.error, ProcessError)
     message = "was ended by signal 9, as 3 did over some of the lines 1001 to 1500 of exec"
@@ -465,7 +451,7 @@ def test_what_is_kept_is_as_long_as_it_takes_and_no_longer(monkeypatch: pytest.M
     lines, expected = counted(20_000, 100)
     shared = Shared(2, *COUNTING)
     for batch in batches_of(lines, 200):
-        shared.send(batch)
+        shared.on_batch(batch)
     shared.end()
     assert [(event["k"], event["a"]) for event in shared.result.events] == expected
     assert asked.count(0) > 3
@@ -488,7 +474,7 @@ class Unpicklable(Stage):
 def test_what_cannot_be_given_is_told(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> None:
     monkeypatch.setattr(workers_module, "_REMEMBERED", 1)
     shared = Shared(2, op.parse("json"), Unpicklable())
-    shared.send(Lines([b'{"k":1}'] * 100, 1, ORIGIN))
+    shared.on_batch(Lines([b'{"k":1}'] * 100, 1, ORIGIN))
     wait_until(lambda: shared.result.ended > 0, "it fails", 30)
     assert shared.workers.wait(10)
     assert "a worker failed: TypeError: cannot pickle '_thread.lock' object" in str(shared.result.error)
