@@ -34,8 +34,13 @@ _FLUENT_BIT = {
     Remove ppid
 """,
     "J2": "[FILTER]\n    Name modify\n    Match *\n    Add host web\n",
+    "J3": "",  # done by the stream processor, which has a file of its own
     "keep 1 %": "[FILTER]\n    Name grep\n    Match *\n    Regex pid ^[0-9]$\n",
 }
+_FLUENT_BIT_STREAMS = """[STREAM_TASK]
+    Name count
+    Exec CREATE STREAM count WITH (tag='counts') AS SELECT pid, COUNT(*) AS n FROM STREAM:stdin.0 WINDOW TUMBLING (1 SECOND) GROUP BY pid;
+"""
 _VECTOR = {
     "J1": 'if .event != "EXEC" { abort }\n      .host = "web"\n      .path = del(.filename)\n      del(.ppid)',
     "J2": '.host = "web"',
@@ -98,10 +103,12 @@ def others(tool: str, job: str, source: Path, directory: Path) -> list[str] | No
         return _shell(f"exec jq {flags} '{_JQ[job]}' > {directory}/jq.out", source)
     if tool == "fluent-bit" and job in _FLUENT_BIT:
         (directory / "parsers.conf").write_text("[PARSER]\n    Name lines\n    Format json\n")
+        (directory / "streams.conf").write_text(_FLUENT_BIT_STREAMS if job == "J3" else "")
         (directory / "fluent-bit.conf").write_text(
             f"[SERVICE]\n    Flush 0.2\n    Log_Level error\n    Parsers_File {directory}/parsers.conf\n"
+            f"    Streams_File {directory}/streams.conf\n"
             f"[INPUT]\n    Name stdin\n    Parser lines\n{_FLUENT_BIT[job]}"
-            f"[OUTPUT]\n    Name file\n    Match *\n    Path {directory}\n    File fluent-bit.out\n    Format plain\n"
+            f"[OUTPUT]\n    Name file\n    Match {'counts' if job == 'J3' else '*'}\n    Path {directory}\n    File fluent-bit.out\n    Format plain\n"
         )
         return _shell(f"exec fluent-bit -c {directory}/fluent-bit.conf > {directory}/fluent-bit.log 2>&1", source)
     if tool == "vector" and job in _VECTOR:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import gzip
 import json
 import os
+import shlex
 import shutil
 import signal
 import statistics
@@ -402,6 +404,41 @@ def workers(sizes: Sizes, say: _Say) -> dict[str, Any]:
     return {"lines": lines, "results": results}
 
 
+def compression(sizes: Sizes, say: _Say) -> dict[str, Any]:
+    """CPU and wall time of J2 into a gzip file, compressed beside reading and parsing, and in a loop after them."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        source, ours = directory / "source.ndjson", directory / "ours.gz"
+        write_lines(source, sizes.lines)
+        text = pipeline(
+            ["cat", source], ["parse: json", *OPERATORS["J2"]], [f"file: {{path: {ours}, compression: gzip}}"]
+        )
+        loop, piped = directory / "typed.gz", directory / "piped.gz"
+        into = shlex.join(contender("typed", "J2", source, "/dev/stdout"))
+        runs = {
+            "by hand, typed Struct": partial(_fresh, contender("typed", "J2", source, loop), loop),
+            "by hand, into gzip -3": partial(_fresh, ["sh", "-c", f"{into} | gzip -3 > '{piped}'"], piped),
+            "rx_collector": partial(_fresh, _ours(directory, "gzip", text), ours),
+        }
+        taken = interleaved(runs, sizes.rounds, say)
+        typed = taken["by hand, typed Struct"]
+        with gzip.open(ours) as one, gzip.open(loop) as other:
+            if any(json.loads(a) != json.loads(b) for a, b in zip(one, other, strict=True)):
+                raise SystemExit("compression: the contenders do not give the same")
+        results = {
+            what: {
+                "cpu_us": median_of(usages, "cpu") / sizes.lines * _US,
+                "wall_us": median_of(usages, "wall") / sizes.lines * _US,
+                "cpu_ratio": ratio_to(usages, typed),
+                "wall_ratio": ratio_to(usages, typed, "wall"),
+                "memory_mb": median_of(usages, "memory") / _MB,
+                "file_mb": file.stat().st_size / _MB,
+            }
+            for (what, usages), file in zip(taken.items(), (loop, piped, ours), strict=True)
+        }
+    return {"lines": sizes.lines, "results": results}
+
+
 def growth(sizes: Sizes, say: _Say) -> dict[str, Any]:
     """How CPU and memory grow with operators, events, runners, sinks and the length of lines."""
     results: dict[str, Any] = {}
@@ -491,5 +528,6 @@ PARTS: dict[str, Callable[[Sizes, _Say], dict[str, Any]]] = {
     "stage": stage,
     "boundary": boundary,
     "workers": workers,
+    "compression": compression,
     "growth": growth,
 }

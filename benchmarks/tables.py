@@ -26,6 +26,7 @@ _COLUMNS = {
     "least_ns": ("least ns", 1),
     "cpu_ns_byte": ("CPU ns/byte", 3),
     "cpu_s": ("CPU s", 3),
+    "file_mb": ("file MB", 2),
 }
 _ABOUT = {
     "start": "from the start of `rx-collector run` to the first event, {starts} times",
@@ -33,6 +34,7 @@ _ABOUT = {
     "latency": "from a child's write to the byte in the file, {per_second:,} events/s, {lines:,} of them, {rounds} rounds",
     "stage": "one more fused stage, {lines:,} events, the difference that {more} more make",
     "workers": "pipelines whose first operators several processes share, {lines:,} lines, ratios to one process",
+    "compression": "J2 into a gzip file at level 3, {lines:,} lines, ratios to the typed Struct",
     "boundary": "a boundary and its sink, {batches:,} batches of 500 events",
 }
 

@@ -1,8 +1,10 @@
 """The jobs, written by hand with a typed msgspec.Struct.
 
-python typed.py JOB SOURCE TARGET
+python typed.py JOB SOURCE TARGET; a TARGET that ends in .gz is compressed.
 """
 
+import gzip
+import io
 import subprocess
 import sys
 
@@ -85,5 +87,9 @@ def keep_one_percent(lines, write):
 jobs = {"J1": parse_filter_edit, "J2": parse_add, "J3": count_by_key, "keep 1 %": keep_one_percent}
 child = subprocess.Popen(["cat", source], stdout=subprocess.PIPE)
 with open(target, "wb", buffering=1 << 18) as out:
-    jobs[job](child.stdout, out.write)
+    if target.endswith(".gz"):
+        with io.BufferedWriter(gzip.GzipFile(fileobj=out, compresslevel=3), 1 << 18) as compressed:
+            jobs[job](child.stdout, compressed.write)
+    else:
+        jobs[job](child.stdout, out.write)
 child.wait()

@@ -189,5 +189,5 @@ def shared_files(branch: Branch, running: Branch) -> str | None:
         return str(spills[0])
     ours, theirs = branch.sink, running.sink
     if isinstance(ours, File) and isinstance(theirs, File) and ours.path == theirs.path:
-        return ours.path if any(one.rotate is not None or not one.append for one in (ours, theirs)) else None
+        return ours.path if ours.exclusive or theirs.exclusive else None
     return None

@@ -519,11 +519,12 @@ def _check_outputs(pipelines: Mapping[str, PipelineSpec]) -> list[tuple[tuple[st
             if not isinstance(sink, File):
                 continue
             other = found.setdefault(sink.path, (name, sink))
-            if other[1] is not sink and any(one.rotate is not None or not one.append for one in (sink, other[1])):
+            if other[1] is not sink and (sink.exclusive or other[1].exclusive):
                 wrong.append(
                     (
                         (*path, "file"),
-                        f"another sink, of {other[0]!r}, writes this file, too, and one of them rotates or empties it",
+                        f"another sink, of {other[0]!r}, writes this file, too, and one of them rotates, "
+                        "empties or compresses it",
                     )
                 )
     return wrong

@@ -7,7 +7,10 @@ import re
 import stat
 import threading
 import time
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
+from itertools import accumulate, repeat
+from operator import add
 from typing import Any, ClassVar, cast
 from weakref import WeakValueDictionary
 
@@ -62,7 +65,10 @@ class _Mode(Kind):
 
 @described
 class Rotate(Spec):
-    """When a file is closed and renamed to ``path.1``, and how many old ones are kept."""
+    """When a file is closed and renamed to ``path.1``, and how many old ones are kept.
+
+    A compressed file ``path.gz`` is renamed to ``path.1.gz``, and its size is that on the disk.
+    """
 
     name: ClassVar[str] = "rotate"
     example: ClassVar[str] = "rotate: {size: 100MB, keep: 7}"
@@ -70,7 +76,7 @@ class Rotate(Spec):
 
     size: int | None = option(SIZE, "Before it would become larger than this.", None)
     every: float | None = option(DURATION, "When it has been open for this long (monotonic time).", None)
-    keep: int = option(COUNT, "How many old files are kept; path.1 is the youngest.", 5)
+    keep: int = option(COUNT, "How many old files are kept; number 1 is the youngest.", 5)
 
     def check(self, scope: Scope) -> None:
         if self.size is None and self.every is None:
@@ -93,6 +99,11 @@ class File(Sink):
 
     After a failure the file is opened again before the next try, where the branch has a ``retry``; so a directory that
     was removed is made again. A FIFO whose reader takes nothing can be given up; a disk that hangs cannot.
+
+    With ``compression: gzip`` each write is a whole gzip member, so that what is delivered can be read while the file
+    grows, and a member that a crash has torn is taken off when the file is opened again. The sink's own thread compresses,
+    beside those that read and parse, for zlib does not hold the interpreter's lock. At low rates a member is of few lines
+    and hardly smaller than these; ``flush: 1s`` makes it one of all lines of a second.
     """
 
     shorthand: ClassVar[str | None] = "path"
@@ -102,6 +113,11 @@ class File(Sink):
     envelope: bool = option(BOOLEAN, "Whether the whole event is written, not its payload alone.", False)
     append: bool = option(BOOLEAN, "Whether what is there already is kept.", True)
     rotate: Rotate | None = option(Nested(Rotate), "When a new file is begun.", None)
+    compression: str = option(
+        Choice("none", "gzip"),
+        "Whether it is a gzip file. One sink alone can write it, and what is there must be its own.",
+        "none",
+    )
     mode: int = option(_Mode(), "The permissions of a new file.", 0o600)
     flush: float = option(DURATION, "How long lines may wait to be written together; each batch at once when 0.", 0.0)
     fsync: str = option(Choice("never", "batch", "close"), "When the file is synchronised with the disk.", "never")
@@ -109,8 +125,17 @@ class File(Sink):
         DURATION, "How long a write to a FIFO or terminal may make no progress before it fails; not for a disk.", None
     )
 
+    @property
+    def exclusive(self) -> bool:
+        """Whether no other sink can write this file: it is renamed, emptied or compressed."""
+        return self.rotate is not None or not self.append or self.compression != "none"
+
     def open(self) -> Writer:
-        return _FileWriter(self)
+        if self.compression == "gzip":
+            from rx_collector.sinks._gzip import GzipWriter  # what few files need is imported when one does
+
+            return GzipWriter(self)
+        return FileWriter(self)
 
 
 def _why(error: OSError) -> str:
@@ -137,7 +162,12 @@ def _turn_of(status: os.stat_result) -> _Turn:
         return turn
 
 
-class _FileWriter(Writer):
+class FileWriter(Writer):
+    """Writes lines as they are. What a file of another form does otherwise are the methods that its class has anew."""
+
+    #: Whether lines go through the buffer in any case.
+    holds: ClassVar[bool] = False
+
     def __init__(self, spec: File) -> None:
         self._spec = spec
         self._encode = encoder(spec.format, spec.envelope)
@@ -148,6 +178,8 @@ class _FileWriter(Writer):
         self._arrivals: list[int] = []  # how many events have arrived with each line
         self._descriptor = -1
         self._size = 0
+        self._written = 0  # bytes of the last write that arrived
+        self._error = ""  # why not all did
         self._special = False
         self._opened = 0.0
         self._out: CancellableWriter | None = (
@@ -155,9 +187,10 @@ class _FileWriter(Writer):
         )
         self._cancelled = False
         self._open(truncate=not spec.append)
-        if self._special and spec.rotate is not None:
-            self._release()
-            raise OutputError(f"cannot rotate {spec.path}: it is not a regular file")
+        for cannot, wanted in (("rotate", spec.rotate is not None), ("compress", spec.compression != "none")):
+            if self._special and wanted:
+                self._release()
+                raise OutputError(f"cannot {cannot} {spec.path}: it is not a regular file")
 
     def _open(self, *, truncate: bool = False) -> None:
         path = self._spec.path
@@ -180,15 +213,21 @@ class _FileWriter(Writer):
         self._turn = _turn_of(status)
         os.set_blocking(descriptor, True)  # not blocking was for a FIFO that nobody reads
         try:
-            if truncate:
-                os.ftruncate(descriptor, 0)
-            elif status.st_size:
-                self._size = status.st_size
-                with self._turn.lock:
-                    self._end_torn_line()
+            self._size = self._begin(status.st_size, truncate)
         except OSError as error:
             self._release()
             raise OutputError(f"cannot write {path}: {_why(error)}") from None
+        except OutputError:
+            self._release()
+            raise
+
+    def _begin(self, size: int, truncate: bool) -> int:
+        """Make the open file ready for what is appended; `size` bytes are in it. Gives how many there are then."""
+        if truncate:
+            os.ftruncate(self._descriptor, 0)
+            return 0
+        with self._turn.lock:
+            return self._mend(size) if size else 0
 
     def _release(self) -> None:
         if self._out is not None:
@@ -212,17 +251,18 @@ class _FileWriter(Writer):
     def _forget(self) -> None:
         self._buffer, self._arrivals, self._buffered = [], [], 0
 
-    def _end_torn_line(self) -> None:
-        """A crash may have left a line without its end; it must not swallow the next one."""
+    def _mend(self, size: int) -> int:
+        """End the line that a crash may have left without its end; it must not swallow the next one."""
         with open(self._spec.path, "rb") as file:
             file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":
-                os.write(self._descriptor, b"\n")
-                self._size += 1
+            if file.read(1) == b"\n":
+                return size
+        os.write(self._descriptor, b"\n")
+        return size + 1
 
     def write(self, events: list[Event]) -> int:
         lines = self._lines(events)
-        if not self._spec.flush and self._spec.rotate is None:
+        if not self._spec.flush and not self.holds and self._has_room(lines):
             self._write(lines, lambda: _arrivals(events), 0)
             return len(events)
         self._buffer += lines
@@ -247,11 +287,7 @@ class _FileWriter(Writer):
         while self._buffer:
             count = self._fitting()
             if count == 0:
-                try:
-                    self._rotate()
-                except OutputError as error:
-                    self._forget()
-                    raise OutputError(str(error), delivered=arrived) from None
+                self._make_room(arrived)
                 continue
             lines, arrivals = self._buffer[:count], self._arrivals[:count]
             del self._buffer[:count], self._arrivals[:count]
@@ -260,22 +296,40 @@ class _FileWriter(Writer):
         self._buffered = 0
         return arrived
 
+    def _has_room(self, lines: list[bytes]) -> bool:
+        """Tell whether all of these lines go into the file as it is."""
+        rotate = self._spec.rotate
+        if rotate is None or self._is_old(rotate):
+            return rotate is None
+        return rotate.size is None or self._size + sum(map(len, lines)) + len(lines) <= rotate.size
+
+    def _is_old(self, rotate: Rotate) -> bool:
+        return rotate.every is not None and self._size > 0 and time.monotonic() - self._opened >= rotate.every
+
     def _fitting(self) -> int:
         """Give how many buffered lines go into the file as it is."""
         rotate = self._spec.rotate
         if rotate is None:
+            return self._fitting_lines(None)
+        return 0 if self._is_old(rotate) else self._fitting_lines(rotate.size)
+
+    def _fitting_lines(self, most: int | None) -> int:
+        """Give how many buffered lines are written together into a file of at most so many bytes."""
+        if most is None:
             return len(self._buffer)
-        if rotate.every is not None and self._size and time.monotonic() - self._opened >= rotate.every:
-            return 0
-        if rotate.size is None:
-            return len(self._buffer)
-        size, count = self._size, 0
-        for line in self._buffer:
-            size += len(line) + 1
-            if size > rotate.size and (count or self._size):
-                break
-            count += 1
-        return count
+        count = within(self._buffer, most - self._size)
+        return count or (0 if self._size else 1)
+
+    def _make_room(self, arrived: int) -> None:
+        try:
+            self._rotate()
+        except OutputError as error:
+            self._forget()
+            raise OutputError(str(error), delivered=arrived) from None
+
+    def _numbered(self, number: int) -> str:
+        """Give the name of the old file with this number."""
+        return f"{self._spec.path}.{number}"
 
     def _rotate(self) -> None:
         path, keep = self._spec.path, self._spec.rotate.keep if self._spec.rotate else 0
@@ -284,10 +338,10 @@ class _FileWriter(Writer):
                 os.fsync(self._descriptor)
             self._release()
             for number in range(keep - 1, 0, -1):
-                if os.path.lexists(f"{path}.{number}"):
-                    os.replace(f"{path}.{number}", f"{path}.{number + 1}")
+                if os.path.lexists(self._numbered(number)):
+                    os.replace(self._numbered(number), self._numbered(number + 1))
             if keep:
-                os.replace(path, f"{path}.1")
+                os.replace(path, self._numbered(1))
             else:
                 os.unlink(path)
         except OSError as error:
@@ -314,9 +368,9 @@ class _FileWriter(Writer):
         if self._write_special(self._out, lines) if self._out is not None else self._write_regular(lines, gathers):
             return
         arrived = arrivals()
-        count = start + joined(lines).count(b"\n", 0, self._written)
+        count = start + self._lines_in(lines)
         self._forget()
-        raise OutputError(f"cannot write {self._spec.path}: {self._error}", delivered=before + sum(arrived[:count]))
+        raise OutputError(self._error, delivered=before + sum(arrived[:count]))
 
     def _write_regular(self, lines: list[bytes], gathers: bool) -> bool:
         """Write all of them. False when it failed: then `_written` bytes arrived, and `_error` says why no more."""
@@ -333,7 +387,7 @@ class _FileWriter(Writer):
                         size = sum(map(len, lines)) + len(lines)
                         self._written = os.writev(self._descriptor, [part for line in lines for part in (line, b"\n")])
                     if not gathers or self._written < size:
-                        data = joined(lines)
+                        data = self._bytes_of(lines)
                         size = len(data)
                         view = memoryview(data)
                         while self._written < size:
@@ -341,22 +395,37 @@ class _FileWriter(Writer):
                     if self._spec.fsync == "batch":
                         self._synchronise(size)
                 except OSError:
-                    self._take_back(joined(lines))
+                    self._take_back(self._bytes_of(lines))
                     raise
         except OSError as error:
-            self._error = _why(error)
+            self._error = f"cannot write {self._spec.path}: {_why(error)}"
+            return False
+        except OutputError as error:  # it could not be begun anew
+            self._error = str(error)
             return False
         self._size += size
         return True
 
+    def _bytes_of(self, lines: list[bytes]) -> bytes:
+        """Give what is written for lines."""
+        return joined(lines)
+
+    def _standing(self, data: bytes) -> int:
+        """Give how many bytes of what has been written of `data` are whole."""
+        return data.rfind(b"\n", 0, self._written) + 1
+
+    def _lines_in(self, lines: list[bytes]) -> int:
+        """Give how many of these lines are in what has been written."""
+        return joined(lines).count(b"\n", 0, self._written)
+
     def _take_back(self, data: bytes) -> None:
-        """Take back a line that was written in part."""
-        torn = self._written - data.rfind(b"\n", 0, self._written) - 1
+        """Take back what was written in part: a line of `data`, or whatever is written as one."""
+        torn = self._written - self._standing(data)
         if torn:
             try:
                 os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - torn)
             except OSError:
-                pass  # the disk is beyond help; the torn line is ended when the file is opened again
+                pass  # the disk is beyond help; what is torn is mended when the file is opened again
 
     def _synchronise(self, size: int) -> None:
         """Have the last `size` bytes on the disk; where that fails they are taken back, for they have not arrived."""
@@ -371,15 +440,16 @@ class _FileWriter(Writer):
         try:
             out.write(joined(lines))
         except OSError as error:
-            self._error = _why(error)
+            why = _why(error)
         except Cancelled:
-            self._error = "it took nothing any more and was given up"
+            why = "it took nothing any more and was given up"
         except TimedOut:
-            self._error = f"it took nothing for {format_duration(self._spec.timeout or 0.0)}"
+            why = f"it took nothing for {format_duration(self._spec.timeout or 0.0)}"
         else:
             return True
         finally:
             self._written = out.written
+        self._error = f"cannot write {self._spec.path}: {why}"
         return False
 
     def close(self) -> int:
@@ -397,8 +467,15 @@ class _FileWriter(Writer):
         return arrived
 
 
+def within(lines: Iterable[bytes], most: int) -> int:
+    """Give how many lines, with their ends, are not more than so many bytes."""
+    return bisect_right([*accumulate(map(add, map(len, lines), repeat(1)))], most)
+
+
 def _arrivals(events: list[Event]) -> list[int]:
     """Give for each line how many events have arrived with it: a buffer has with the last of its members."""
+    if flatten(events) is events:
+        return [1] * len(events)
     arrivals: list[int] = []
     for event in events:
         arrivals += [0] * (len(flatten([event])) - 1) + [1]

@@ -22,7 +22,7 @@ from benchmarks.tables import tables
 
 pytestmark = pytest.mark.once
 ROOT = Path(__file__).parent.parent.parent
-PARTS = ("J1", "J2", "J3", "keep1", "start", "idle", "latency", "stage", "boundary", "workers", "growth")
+PARTS = ("J1", "J2", "J3", "keep1", "start", "idle", "latency", "stage", "boundary", "workers", "compression", "growth")
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import shutil
@@ -50,6 +51,17 @@ def test_talkers(tmp_path: Path) -> None:
     _, lines = run_recipe("talkers", tmp_path)
     assert sum(line["events"] for line in lines) == 2976
     assert all(1 <= len(line["talkers"]) <= 3 <= line["programs"] for line in lines)
+
+
+def test_archive(tmp_path: Path) -> None:
+    report, _ = run_recipe("archive", tmp_path)
+    with gzip.open(tmp_path / "archive.ndjson.gz") as file:
+        lines = [json.loads(line) for line in file]
+    records = [json.loads(line) for line in (CAPTURES / "process.ndjson").read_bytes().split(b"\n")[1:-1]]
+    assert [line["data"] for line in lines] == records
+    assert report.pipelines["archive"].sinks["file"].delivered == len(records)
+    packed = (tmp_path / "archive.ndjson.gz").stat().st_size
+    assert packed * 5 < sum(len(json.dumps(line)) for line in lines)
 
 
 def test_sessions(tmp_path: Path) -> None:

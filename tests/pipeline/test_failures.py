@@ -7,7 +7,6 @@ import json
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -215,17 +214,6 @@ def test_a_sink_that_never_returns_is_left_behind_and_counted(tmp_path: Path, mo
 
 
 # Failing sinks
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    made = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(mount)]
-    if subprocess.run(made, capture_output=True, check=False).returncode:
-        pytest.skip("a small tmpfs cannot be mounted here: it needs root")
-    yield mount
-    subprocess.run(["umount", "-l", str(mount)], check=True)
 
 
 @pytest.mark.root

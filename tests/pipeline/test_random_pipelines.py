@@ -80,6 +80,7 @@ SINKS: list[Any] = [
     {"file": "good"},
     {"file": {"path": "flushed", "flush": "5ms"}},
     {"file": {"path": "rotated", "rotate": {"size": "2KB", "keep": 2}}},
+    {"file": {"path": "packed.gz", "compression": "gzip", "flush": "5ms", "rotate": {"size": "300B", "keep": 2}}},
     {"file": "/dev/full"},
     {"exec": {"command": ["sh", "-c", "cat >/dev/null"]}},
     {"exec": {"command": ["sh", "-c", "head -n 3 >/dev/null"]}},

@@ -164,6 +164,7 @@ def test_mistakes_refuse_it(tmp_path: Path, log: list[str]) -> None:
 
 
 ROTATED = pipeline("all").replace("file: all.ndjson", "file: {path: all.ndjson, rotate: {size: 1GB}}")
+PACKED = pipeline("all").replace("file: all.ndjson", "file: {path: all.ndjson, compression: gzip}")
 SPILLED = pipeline("all", strategy="{strategy: spill, path: waiting}")
 FED = pipeline("all") + "      - stdin: sorter\n        backpressure: block\n" + pipeline("sorted", source="sorter")
 SORTER = "  sorter: {command: [cat]}\n"
@@ -173,6 +174,7 @@ SORTER = "  sorter: {command: [cat]}\n"
     ("before", "after", "why"),
     [
         (config(ROTATED), config(ROTATED.replace("1GB", "2GB")), "all.ndjson is in use by all, file"),
+        (config(PACKED), config(PACKED.replace(", compression: gzip", "")), "all.ndjson is in use by all, file"),
         (
             config(SPILLED),
             config(SPILLED.replace("path: waiting", "path: waiting, capacity: 7")),
@@ -199,7 +201,7 @@ SORTER = "  sorter: {command: [cat]}\n"
             "the pipeline 'all' is to feed the runner 'sorter', which runs already",
         ),
     ],
-    ids=["rotated", "spilled", "name", "fed", "fed no more", "fed now"],
+    ids=["rotated", "compressed", "spilled", "name", "fed", "fed no more", "fed now"],
 )
 def test_what_needs_a_restart_is_refused(tmp_path: Path, log: list[str], before: str, after: str, why: str) -> None:
     with running(tmp_path, before) as run:

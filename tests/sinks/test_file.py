@@ -181,6 +181,32 @@ def test_a_batch_of_which_a_later_part_fails_says_how_much_arrived(
     assert path.read_text().splitlines() == [one.json().decode() for one in batch]
 
 
+def test_what_cannot_be_begun_anew_says_how_much_arrived_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, taken = tmp_path / "d", tmp_path / "taken"
+
+    def fsync(descriptor: int) -> None:
+        if not taken.exists():  # after the first part of the batch somebody removes it, with its directory
+            directory.rename(taken)
+            (taken / "o").rename(tmp_path / "arrived")
+            os.unlink(tmp_path / "arrived")
+            directory.write_text("no directory")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    batch = [event(n) for n in range(3000)]
+    writer = sinks.file(str(directory / "o"), fsync="batch").open()
+    with pytest.raises(rx.OutputError, match="a part of its path is not a directory") as caught:
+        writer.write(batch)
+    arrived = caught.value.delivered
+    assert 0 < arrived < 3000
+    directory.unlink()
+    writer.recover()
+    assert writer.write(batch[arrived:]) == 3000 - arrived
+    writer.close()
+    assert (directory / "o").read_text().split() == [str(n) for n in range(arrived, 3000)]
+
+
 def test_a_batch_of_large_lines_needs_no_second_copy(tmp_path: Path) -> None:
     batch = [event("x" * 1_000_000) for _ in range(40)]
     for one in batch:
