@@ -228,7 +228,7 @@ class Collector:
 
     def _stop_what_nobody_wants(self) -> None:
         network = self._network
-        unwanted = [name for name in network.readers if not network.wanted(name)]
+        unwanted = network.unwanted_readers()
         if self._ended or len(unwanted) == len(network.readers):
             self._stopping = True  # nobody is left to take what the runners print
         for name in unwanted:

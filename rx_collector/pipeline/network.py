@@ -196,6 +196,20 @@ class Network:
             return True  # it works for itself, or somebody still has something for it
         return any(pipeline.delivers or (not pipeline.over and self.wanted(pipeline.name)) for pipeline in readers)
 
+    def unwanted_readers(self) -> list[str]:
+        """Give the runners of which nothing can become of what they send, all by one look at the pipelines."""
+        read = {
+            source
+            for pipeline in self.pipelines.values()
+            if pipeline.delivers or (not pipeline.over and self.wanted(pipeline.name))
+            for source in pipeline.spec.reads
+        }
+        return [
+            name
+            for name in self.readers
+            if not (self.wanted(name) if name in self.feeds else name in read or lifecycle_of(name) in read)
+        ]
+
     def readers_are_over(self) -> bool:
         """Whether all that was started has ended."""
         return all(self.hubs[name].ended for name in self.readers)
