@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 
+from rx_collector.switches import is_on
+
 __all__ = ["LARGEST", "share", "widen"]
 
 LARGEST = 1 << 20  # what an unprivileged user may ask for, where the administrator has not said otherwise
@@ -29,7 +31,7 @@ def widen(descriptor: int, wanted: int) -> int:
         size = fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ)
     except OSError:
         return 0
-    while wanted > size:
+    while wanted > size and is_on("reads"):
         try:
             return fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, wanted)
         except OSError:  # more than pipe-max-size, or than is left of pipe-user-pages-soft

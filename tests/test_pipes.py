@@ -21,12 +21,14 @@ def pipe() -> Iterator[int]:
     os.close(writing)
 
 
+@pytest.mark.fast_path
 def test_a_pipe_is_widened_and_never_narrowed(pipe: int) -> None:
     assert widen(pipe, 1 << 17) == 1 << 17
     assert widen(pipe, 1 << 16) == 1 << 17
     assert fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) == 1 << 17
 
 
+@pytest.mark.fast_path
 @pytest.mark.parametrize(("allowed", "size"), [(1 << 18, 1 << 18), (1 << 17, 1 << 17), (0, 1 << 16)])
 def test_a_user_with_little_left_gets_what_is_left(
     pipe: int, monkeypatch: pytest.MonkeyPatch, allowed: int, size: int

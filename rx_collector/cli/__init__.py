@@ -79,7 +79,7 @@ def cli() -> None:
 def _check_switches() -> None:
     """See that there is what is to be turned off: who looks for a fault would believe that it is."""
     from rx_collector.config.options import did_you_mean
-    from rx_collector.stream.switches import SWITCHES, unknown
+    from rx_collector.switches import SWITCHES, unknown
 
     names = [f"RX_COLLECTOR_WITHOUT: there is no switch {name!r}{did_you_mean(name, SWITCHES)}" for name in unknown()]
     if names:

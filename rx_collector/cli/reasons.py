@@ -21,8 +21,8 @@ from rx_collector.stream.edits import Edit, is_plain, plan
 from rx_collector.stream.operator import Operator, Stage
 from rx_collector.stream.segment import Segment, Step
 from rx_collector.stream.sharing import Share, why_not_by_key
-from rx_collector.stream.switches import is_on
 from rx_collector.stream.workers import FEW
+from rx_collector.switches import is_on
 
 __all__ = ["not_absorbed", "not_fused", "of_grouping", "of_row", "of_stage", "of_workers"]
 

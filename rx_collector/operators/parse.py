@@ -32,7 +32,7 @@ from rx_collector.stream.edits import BACKSLASH, Plan, plan
 from rx_collector.stream.operator import Stage, operator
 from rx_collector.stream.peeking import NOT_JSON
 from rx_collector.stream.skipping import Skipper
-from rx_collector.stream.switches import is_on
+from rx_collector.switches import is_on
 
 if TYPE_CHECKING:
     from rx_collector.stream.code import SegmentCode

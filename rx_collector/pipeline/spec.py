@@ -36,7 +36,7 @@ from rx_collector.operators.placed import OperatorItem, PlacedOperator, definiti
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.sinks import SINKS, Sink
 from rx_collector.sinks.retry import ON_FAILURE, Retry
-from rx_collector.stream.switches import is_on
+from rx_collector.switches import is_on
 
 if TYPE_CHECKING:
     from rx_collector.pipeline.cases import TestSpec

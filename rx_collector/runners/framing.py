@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from rx_collector.frozen import frozen
 from rx_collector.runners.spec import FramingSpec
-from rx_collector.stream.switches import is_on
+from rx_collector.switches import is_on
 
 __all__ = ["Framer", "LineFramer", "Refused", "Row", "Transcoder", "framer", "repair"]
 

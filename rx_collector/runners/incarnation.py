@@ -19,6 +19,7 @@ from rx_collector.runners.loss import LossFinder
 from rx_collector.runners.outlet import Outlet
 from rx_collector.runners.spec import RunnerSpec
 from rx_collector.runners.supervisor import supervisor
+from rx_collector.switches import is_on
 from rx_collector.units import format_duration
 from rx_collector.waker import LONGEST_WAIT, Waker
 
@@ -123,6 +124,7 @@ class Incarnation:
         plain = not outlet.tapped and not self._loss.watches_stdout  # nobody looks at the lines before they are sent
         left = LARGEST  # that is still read when it is abandoned: who holds the pipe may write for ever
         self._last = time.monotonic()
+        trusts = is_on("reads")
         drained = False  # there was no more than the last read gave, so poll(2) is asked before the next one
         while not outlet.closed:
             abandoned = child.abandoned
@@ -149,7 +151,7 @@ class Incarnation:
                 continue
             if not chunk:
                 break
-            drained = pipe_size > 0 and len(chunk) < _READ_SIZE
+            drained = pipe_size > 0 and len(chunk) < _READ_SIZE and trusts
             if widens and 2 * len(chunk) >= pipe_size:  # a page that is not filled counts as full
                 widens = False
                 widen(descriptor, LARGEST)

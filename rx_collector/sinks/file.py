@@ -34,6 +34,7 @@ from rx_collector.log import logger
 from rx_collector.sinks.base import Sink, Writer, sink
 from rx_collector.sinks.descriptor import CancellableWriter, Cancelled, TimedOut
 from rx_collector.sinks.format import FORMATS, encoder, flatten, joined
+from rx_collector.switches import is_on
 from rx_collector.units import format_duration
 
 __all__ = ["File", "Rotate"]
@@ -353,7 +354,7 @@ class FileWriter(Writer):
 
         Raises OutputError with the number of events that are in the file.
         """
-        gathers = self._out is None and len(lines[0]) >= _LONG
+        gathers = self._out is None and len(lines[0]) >= _LONG and is_on("gathering")
         most = _MOST_GATHERED if gathers else _MOST_JOINED
         if self._out is not None or len(lines) <= most:
             self._write_group(lines, gathers, arrivals, 0, before)

@@ -13,7 +13,7 @@ from rx_collector.ledger import Node
 from rx_collector.stream.flow import Absorber, BatchObserver, Connection, Context, Source
 from rx_collector.stream.operator import BatchOperator, Operator, Stage
 from rx_collector.stream.segment import Compiled, SegmentObserver, Step
-from rx_collector.stream.switches import is_on
+from rx_collector.switches import is_on
 
 if TYPE_CHECKING:
     from rx_collector.stream.sharing import Share

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from rx_collector.frozen import frozen
-from rx_collector.stream.switches import is_on
+from rx_collector.switches import is_on
 
 if TYPE_CHECKING:
     from rx_collector.stream.code import SegmentCode

@@ -23,7 +23,7 @@ from rx_collector.stream.edits import Edit, apply
 from rx_collector.stream.flow import Absorber, Batch, BatchObserver, Context
 from rx_collector.stream.operator import Operator, Stage
 from rx_collector.stream.rejection import warn_once
-from rx_collector.stream.switches import is_on
+from rx_collector.switches import is_on
 
 if TYPE_CHECKING:
     from rx_collector.stream.meter import LoopMeter

@@ -55,6 +55,7 @@ from rx_collector.stream.worker import (
     request_of_lines,
     write_message,
 )
+from rx_collector.switches import is_on
 
 __all__ = ["FEW", "Workers"]
 
@@ -364,7 +365,7 @@ class Workers(Connection):
     def _put(self, ticket: _Ticket, parts: Mapping[int, _Part], *, unless_few: bool = False) -> bool:
         """Line up a batch. False when nothing is under way and there is so little of it that it is done here at once."""
         batch = ticket.batch
-        few = unless_few and (not isinstance(batch, Lines) or len(batch) <= FEW)
+        few = unless_few and is_on("few") and (not isinstance(batch, Lines) or len(batch) <= FEW)
         with self._changed:
             if few and not self._tickets and not self._lost:
                 self._busy = True

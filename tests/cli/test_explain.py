@@ -163,6 +163,7 @@ def test_analyze_runs_it_and_adds_counts_and_times(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.fast_path
 def test_analyze_knows_windows_groups_and_what_failed(tmp_path: Path) -> None:
     plan(
         tmp_path,

@@ -17,10 +17,12 @@ from tests.conftest import child
 from tests.runners.helpers import Collected, messages
 
 
+@pytest.mark.fast_path
 def test_a_pipe_is_large_from_the_start_while_there_are_few() -> None:
     assert int(messages(*child("pipe_size", 0))[-1]) == LARGEST or largest_allowed() < LARGEST
 
 
+@pytest.mark.fast_path
 @pytest.mark.parametrize(("written", "size"), [(1000, 1 << 16), (4_000_000, LARGEST)], ids=["idle", "busy"])
 def test_of_many_pipes_only_those_that_are_used_become_large(
     monkeypatch: pytest.MonkeyPatch, written: int, size: int

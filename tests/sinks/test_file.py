@@ -135,6 +135,7 @@ def test_batches_of_any_size(tmp_path: Path, count: int, fill: int) -> None:
     assert path.read_text().splitlines() == [one.json().decode() for one in [*batch, batch[0]]]
 
 
+@pytest.mark.fast_path
 @pytest.mark.parametrize("taken", [1, 4999, 5003, 5004, 7000])
 def test_long_lines_that_the_kernel_takes_only_a_part_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: int
@@ -207,6 +208,7 @@ def test_what_cannot_be_begun_anew_says_how_much_arrived_before(
     assert (directory / "o").read_text().split() == [str(n) for n in range(arrived, 3000)]
 
 
+@pytest.mark.fast_path
 def test_a_batch_of_large_lines_needs_no_second_copy(tmp_path: Path) -> None:
     batch = [event("x" * 1_000_000) for _ in range(40)]
     for one in batch:

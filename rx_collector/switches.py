@@ -9,7 +9,10 @@
     skipping     leaving out lines before they are parsed, a read at a time (with `check: touched`)
     splitting    looking for the ends of long lines without looking at each byte
     endings      leaving the newline at lines of which no event is made
+    reads        larger pipes, and no read after one that left nothing to be read
+    gathering    long lines that the kernel gathers (writev), instead of joining them first
     workers      processes that share the first stages of a pipeline
+    few          doing a few lines of a pipeline with workers in the collector, while its workers have nothing to do
 """
 
 from __future__ import annotations
@@ -19,7 +22,19 @@ from typing import Final
 
 __all__ = ["SWITCHES", "is_on", "unknown"]
 
-SWITCHES: Final = ("absorbing", "edits", "endings", "layouts", "projection", "skipping", "splitting", "workers")
+SWITCHES: Final = (
+    "absorbing",
+    "edits",
+    "endings",
+    "few",
+    "gathering",
+    "layouts",
+    "projection",
+    "reads",
+    "skipping",
+    "splitting",
+    "workers",
+)
 _off: Final = frozenset(os.environ.get("RX_COLLECTOR_WITHOUT", "").replace(",", " ").split())
 
 

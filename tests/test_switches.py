@@ -13,15 +13,16 @@ from typing import Any
 
 import pytest
 
-from rx_collector.stream import switches
-from rx_collector.stream.switches import SWITCHES
+from rx_collector import switches
+from rx_collector.switches import SWITCHES
 from tests.cli.test_errors import command
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 FILE = """\
 runners:
   lines: {command: [cat, lines]}
+  first: {command: [head, -n, 30, lines]}
 pipelines:
   touched:
     from: lines
@@ -41,6 +42,11 @@ pipelines:
     workers: 2
     operators: [parse: json, scan: {fields: {n: "default(n, 0) + 1"}, by: pid % 50}, redact: {}]
     sinks: [{file: keyed, backpressure: block}]
+  small:
+    from: first
+    workers: 2
+    operators: [parse: json, filter: pid % 2 == 0]
+    sinks: [{file: small, backpressure: block}]
   counted:
     from: lines
     operators: [parse: json, aggregate: {by: event, n: count(), pid: sum(pid)}]
@@ -50,7 +56,7 @@ pipelines:
     operators: [filter: "'7' in message"]
     sinks: [{file: message, backpressure: block}]
 """
-OUTPUTS = ("touched", "learned", "kept", "keyed", "counted", "message")
+OUTPUTS = ("touched", "learned", "kept", "keyed", "small", "counted", "message")
 
 
 def pairs(line: str) -> list[tuple[str, Any]]:
@@ -63,7 +69,7 @@ def test_with_each_fast_path_off_the_output_is_the_same(tmp_path: Path) -> None:
     lines = []
     for number in range(5000):
         kind = ["EXEC", "OPEN", "EX\\u0045C"][number % 3]
-        long = "x" * (number % 200)
+        long = "x" * (number % 200 if number < 4000 else 5000)
         lines.append(f'{{"pid":{number},"event":"{kind}","ppid":{number % 7},"text":"{long}"}}')
     lines[100], lines[101], lines[102] = '{"pid": 1e3, "ppid":1, "ppid":2, "event":"EXEC"}', '{"pid":', "EXEC"
     (tmp_path / "lines").write_text("\n".join(lines) + "\n")
