@@ -23,8 +23,11 @@ from tests import warm
 
 CHILDREN = Path(__file__).parent / "children"
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in what a shell runs behind it; what we start inherits it
+# What a shell runs behind it, and nohup, ignores a signal, and what we start inherits that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def rounds(few: int, many: int) -> int:
