@@ -146,7 +146,11 @@ def nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     finally:
         for child_ in supervisor.children():  # nor what it started
             child_.kill()
-    wait_until(lambda: set(children_of_this_process()) <= there, "children are left")
+    try:
+        wait_until(lambda: set(children_of_this_process()) <= there, "children are left")
+    finally:  # a command that a failed test left running would go on for ever; its guardian ends what it started
+        for pid in set(children_of_this_process()) - there:
+            os.kill(pid, signal.SIGKILL)
     wait_until(lambda: descriptors() <= before, f"descriptors are left: {descriptors() - before}")
 
 
