@@ -9,7 +9,7 @@ import click
 from rx_collector.backpressure.strategy import WorstCase
 from rx_collector.cli.analysis import Analysis
 from rx_collector.cli.files import load_all, profile_option
-from rx_collector.cli.reasons import not_absorbed, not_fused, of_grouping, of_row, of_stage, of_workers
+from rx_collector.cli.reasons import Taken, not_absorbed, not_fused, of_grouping, of_row, of_stage, of_workers
 from rx_collector.cli.run import COUNT, DURATION, carry_out
 from rx_collector.operators.parse import Parse
 from rx_collector.operators.placed import steps_of
@@ -23,6 +23,7 @@ from rx_collector.stream.chain import rows_of, shared_by
 from rx_collector.stream.meter import Meter
 from rx_collector.stream.operator import Stage
 from rx_collector.stream.segment import Step, compile_segment
+from rx_collector.stream.segment import Taken as Takes
 from rx_collector.units import format_count, format_size
 
 __all__ = ["explain"]
@@ -122,13 +123,17 @@ class _Explaining:
             if isinstance(step.operator, Stage):
                 following = steps[row.stop] if row.stop < len(steps) else None
                 here = steps[row.start : row.stop]
-                for line in self._segment(here, following, lines=lines and row.start == 0, in_group=in_group):
-                    yield indent + line
                 shared = share is not None and row == range(share.count)
+                windowed = before is not None and isinstance(steps[before.start].operator, Grouping)
+                takes: Takes = "lines" if lines and row.start == 0 else "events" if windowed else "encoded"
+                for line in self._segment(here, following, takes=takes, in_group=in_group, shared=shared):
+                    yield indent + line
                 if following is not None and isinstance(following.operator, Stage) and not shared:
                     yield f"{indent}    {following.label} begins a loop of its own: Python nests no more of them"
                 continue
-            absorbs = not not_absorbed(step, in_group=in_group)
+            behind_workers = share is not None and before == range(share.count)
+            kept_apart = not_absorbed(step, in_group=in_group, behind_workers=behind_workers)
+            absorbs = not kept_apart
             if isinstance(step.operator, Python):
                 yield f"{indent}{step}: an operator of your own, event by event"
             elif step.operator.within:
@@ -138,8 +143,8 @@ class _Explaining:
                 yield f"{indent}{step}: takes events in within {what}; {of_grouping(step.operator)}"
             else:
                 yield f"{indent}{step}: not fused: {not_fused(step.operator)}"
-                if why := not_absorbed(step, in_group=in_group):
-                    yield f"{indent}    takes no events in within the loop before it: {why}"
+                if kept_apart:
+                    yield f"{indent}    takes no events in within the loop before it: {kept_apart}"
             if analysis is not None and not isinstance(step.operator, Python):
                 row_before = steps[before.start : before.stop] if before is not None else []
                 figures = (
@@ -151,18 +156,27 @@ class _Explaining:
             if step.operator.within:
                 yield from self._operators(steps_of(step.operator.within, step.label), indent + "    ", in_group=True)
 
-    def _segment(self, row: list[Step], following: Step | None, *, lines: bool, in_group: bool) -> Iterator[str]:
+    def _segment(
+        self, row: list[Step], following: Step | None, *, takes: Takes, in_group: bool, shared: bool
+    ) -> Iterator[str]:
         """Explain a loop; `following` is the operator behind it."""
         last = following is None and not in_group
-        compiled = compile_segment(row, "lines" if lines else "encoded", to_bytes=last)
+        compiled = compile_segment(row, takes, to_bytes=last)
         yield f"segment of {len(row)} fused stage{'s' if len(row) > 1 else ''}, one loop over each batch:"
         figures: dict[int, str] = {}
         if self._analysis is not None:
             figures = dict(self._analysis.segment(self._pipeline, row))
-        absorbed = following is not None and isinstance(following.operator, Grouping) and not not_absorbed(following)
-        if not absorbed:
-            for reason in of_row(row, compiled, to_bytes=last):
-                yield f"    {reason}"
+        if (
+            following is not None
+            and isinstance(following.operator, Grouping)
+            and not not_absorbed(following, in_group=in_group, behind_workers=shared)
+        ):
+            whole = [*row, Step(Taken(following.operator), following.label)]
+            reasons = of_row(whole, compile_segment(whole, takes), to_bytes=False)
+        else:
+            reasons = of_row(row, compiled, to_bytes=last)
+        for reason in reasons:
+            yield f"    {reason}"
         if -1 in figures:
             yield from _marked("", [figures[-1]])
         for index, step in enumerate(row):

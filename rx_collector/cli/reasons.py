@@ -11,12 +11,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
+from rx_collector.config.options import described
 from rx_collector.expressions import Expression
 from rx_collector.expressions.option import fields_read
 from rx_collector.operators.parse import Parse
 from rx_collector.operators.window import Grouping
 from rx_collector.stream.chain import shared_by
-from rx_collector.stream.code import UNSPLICED
+from rx_collector.stream.code import UNSPLICED, SegmentCode
 from rx_collector.stream.edits import Edit, is_plain, plan
 from rx_collector.stream.operator import Operator, Stage
 from rx_collector.stream.segment import Segment, Step
@@ -24,19 +25,50 @@ from rx_collector.stream.sharing import Share, why_not_by_key
 from rx_collector.stream.workers import FEW
 from rx_collector.switches import is_on
 
-__all__ = ["not_absorbed", "not_fused", "of_grouping", "of_row", "of_stage", "of_workers"]
+__all__ = ["Taken", "not_absorbed", "not_fused", "of_grouping", "of_row", "of_stage", "of_workers"]
 
+#: What those do that keep nothing between batches.
+_APART: Final = {
+    "merge": "other streams come in here",
+    "limit": "it ends the stream, and stops what it comes from",
+    "route": "each event goes on by one of several ways",
+}
 _DECODES: Final = re.compile(r"\bdata = decode\w*\(raw\)")
 
 
 def not_fused(operator: Operator) -> str:
     """Say why an operator that is no stage stands between loops."""
-    if operator.name == "merge":
-        return "other streams come in here"
+    if operator.name in _APART:
+        return _APART[operator.name]
     return "it keeps events between batches, or sends them at a time of its own"
 
 
-def not_absorbed(step: Step, *, in_group: bool = False) -> str:
+@described
+class Taken(Stage):
+    """Stands for a window at the end of the loop before it, as far as it decides what is decoded there."""
+
+    grouping: Grouping
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """That of the operator."""
+        return self.grouping.name
+
+    def values(self) -> list[Any]:
+        """Give the keys and what is aggregated."""
+        arguments = [one.argument for one in self.grouping.aggregates().values() if one.argument is not None]
+        return [*self.grouping.group_by().values(), *arguments]
+
+    def needs(self) -> frozenset[str] | None:
+        return fields_read(*self.values())
+
+    def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
+        for evaluation in self.values():
+            code.write(code.value(evaluation))
+        code.absorbed = True
+
+
+def not_absorbed(step: Step, *, in_group: bool = False, behind_workers: bool = False) -> str:
     """Say why a window takes no events in within the loop before it; empty where it does, or is none."""
     operator = step.operator
     if not isinstance(operator, Grouping):
@@ -45,13 +77,14 @@ def not_absorbed(step: Step, *, in_group: bool = False) -> str:
         return "RX_COLLECTOR_WITHOUT turns absorbing off"
     if in_group:
         return "the groups share their loops"
+    if behind_workers:
+        return "other processes run that"
     return operator.apart()
 
 
 def of_grouping(grouping: Grouping) -> str:
     """Say what a window reads of each event."""
-    arguments = [aggregate.argument for aggregate in grouping.aggregates().values() if aggregate.argument is not None]
-    needed = fields_read(*grouping.group_by().values(), *arguments)
+    needed = Taken(grouping).needs()
     if needed is None:
         return "reads more than fields"
     return f"reads {', '.join(sorted(needed))}" if needed else "reads no field"
@@ -126,7 +159,11 @@ def _why_all(stage: Stage) -> str:
             return f"meta.{min(metas)} is known of an event only"
     if isinstance(stage, Parse):
         return "it makes it"
-    return f"{stage.name} makes another one of it"
+    return (
+        f"{stage.name} makes another one of it"
+        if stage.name in ("map", "flat_map")
+        else f"{stage.name} takes all of it"
+    )
 
 
 def _evaluations(stage: Stage) -> Iterator[Any]:
@@ -147,17 +184,20 @@ def _evaluations(stage: Stage) -> Iterator[Any]:
 
 def of_row(row: Sequence[Step], segment: Segment, *, to_bytes: bool) -> Iterator[str]:
     """Say what is decoded of a line, where, and why not less; and whether lines are edited as bytes, and why not."""
-    first = row[0].operator
     if segment.takes == "encoded":
         yield from _of_events(row, segment, to_bytes=to_bytes)
-    if segment.takes != "lines" or not isinstance(first, Parse):
+    place = next((index for index, step in enumerate(row) if isinstance(step.operator, Parse)), None)
+    if segment.takes != "lines" or place is None:
         return
-    following = [step for step in row[1:] if isinstance(step.operator, Stage)]
+    first, from_parse = row[place].operator, row[place:]
+    assert isinstance(first, Parse)
+    following = [step for step in from_parse[1:] if isinstance(step.operator, Stage)]
     stages = [step.operator for step in following if isinstance(step.operator, Stage)]
     reads = () if first.time is None else (first.time.field,)
     ahead = any(line.strip().startswith("peek = ") for line in segment.source.splitlines())
     if not ahead:
-        yield f"each line is decoded as a whole: {_why_not_ahead(first, row)}"
+        yield f"each line is decoded as a whole: {_why_not_ahead(first, from_parse)}"
+        yield from _of_touched(first, from_parse, segment)
         if _may_be_ahead(first) and (why := _why_not_spliced(following, reads, to_bytes=to_bytes)):
             yield f"not edited on the bytes: {why}"
         return
@@ -181,11 +221,32 @@ def of_row(row: Sequence[Step], segment: Segment, *, to_bytes: bool) -> Iterator
         where = ", where its keys are those of lines before it; else it is decoded" if planned.learned else ""
         yield f"{what}; the edits are made on its bytes{where}"
     elif at is None:
-        yield f"{what}; {'it is written as it came' if to_bytes else 'the rest where somebody behind reads it'}"
+        if isinstance(row[-1].operator, Taken):
+            yield f"{what}, and no more of it"
+        else:
+            rest = "a sink of JSON gives it as it came" if to_bytes else "the rest where somebody behind reads it"
+            yield f"{what}; {rest}"
     else:
         yield f"{what}; the rest at {row[at].label}, of those that come so far"
+    yield from _of_touched(first, from_parse, segment)
     if not spliced and (why := _why_not_spliced(following, reads, to_bytes=to_bytes)):
         yield f"not edited on the bytes: {why}"
+
+
+def _of_touched(parse: Parse, from_parse: Sequence[Step], segment: Segment) -> Iterator[str]:
+    """Say which lines are not even checked, where that is allowed, or why none is left out."""
+    if getattr(parse.format, "checked", "all") != "touched":
+        return
+    needle = (
+        from_parse[1].operator.implies() if len(from_parse) > 1 and isinstance(from_parse[1].operator, Stage) else None
+    )
+    if needle is not None and f"raw.find({needle!r})" in segment.source:
+        yield f"lines without {needle.decode(errors='replace')!r} are left out before that, and not checked"
+    elif needle is None:
+        yield "check: touched leaves out no line: what follows is no filter by a text that has to be in the line"
+    else:
+        why = _why_whole(parse) or "what comes before it has made another text of the line"
+        yield f"check: touched leaves out no line: {why}"
 
 
 def _of_events(row: Sequence[Step], segment: Segment, *, to_bytes: bool) -> Iterator[str]:
@@ -222,8 +283,8 @@ def _why_whole(parse: Parse) -> str:
         return "'on_error: keep_raw' keeps the line as it is when it does not parse"
     if parse.field != "message":
         return f"the text is in field {parse.field}"
-    options = [field.name for field in fields(parse.format) if getattr(parse.format, field.name) != field.default]
-    if options and not any(name in ("check", "checked") for name in options):
+    given = [field.name for field in fields(parse.format) if getattr(parse.format, field.name) != field.default]
+    if options := [name for name in given if name != "checked"]:
         return f"{' and '.join(options)} looks at all of it"
     if not is_on("projection"):
         return "RX_COLLECTOR_WITHOUT turns projection off"

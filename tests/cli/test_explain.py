@@ -38,7 +38,7 @@ def explain(tmp_path: Path, *options: str) -> Result:
 @pytest.mark.parametrize(
     ("operators", "said"),
     [
-        (['filter: event == "EXEC"'], "of each line event is decoded; it is written as it came"),
+        (['filter: event == "EXEC"'], "of each line event is decoded; a sink of JSON gives it as it came"),
         (["set: {host: '\"web\"'}"], "no field of it decoded; the edits are made on its bytes"),
         (['filter: event == "EXEC"', "map: this"], "of each line event is decoded; the rest at operators[2] map"),
         (["map: '{\"a\": pid}'"], "decoded as a whole: operators[1] map reads all of it (map makes another one of it)"),
@@ -96,6 +96,52 @@ def test_it_says_why(operators: list[str], said: str, tmp_path: Path) -> None:
 )
 def test_it_says_why_a_line_is_decoded_as_a_whole(parse: str, said: str, tmp_path: Path) -> None:
     assert f"each line is decoded as a whole: {said}" in plan(tmp_path, parse, "filter: pid == 7")
+
+
+TOUCHED = "parse: {format: json, check: touched}"
+
+
+@pytest.mark.fast_path
+@pytest.mark.parametrize(
+    ("operators", "said", "not_said"),
+    [
+        (['filter: message != ""', "parse: json", "filter: pid == 7"], "of each line pid is decoded; a sink", "whole"),
+        (
+            ["parse: {format: json, check: touched, duplicate_keys: reject}", 'filter: event == "EXEC"'],
+            "decoded as a whole: duplicate_keys looks at all of it\n"
+            "        check: touched leaves out no line: duplicate_keys looks at all of it",
+            "what follows reads all",
+        ),
+        ([TOUCHED, 'filter: event == "EXEC"'], "lines without '\"EXEC\"' are left out before that", "leaves out no"),
+        (
+            [TOUCHED, "filter: pid > 1"],
+            "check: touched leaves out no line: what follows is no filter by a text",
+            "are left",
+        ),
+        ([TOUCHED], "check: touched leaves out no line: what follows is no filter by a text", "are left"),
+        (["parse: json", "limit: 10"], "not fused: it ends the stream", "between batches"),
+        (["parse: json", "log: {show: pid}"], "log takes all of it", "another one"),
+        (
+            ["parse: json", "window: {every: 1s, by: pid, aggregate: {n: count()}}", "set: {z: pid}"],
+            "of each line pid is decoded, and no more of it",
+            "still its JSON",
+        ),
+    ],
+)
+def test_it_says_what_is_so_and_nothing_else(operators: list[str], said: str, not_said: str, tmp_path: Path) -> None:
+    shown = plan(tmp_path, *operators).replace(f"{tmp_path}/", "")
+    assert said in shown
+    assert not_said not in shown
+
+
+@pytest.mark.fast_path
+def test_a_window_behind_workers_takes_its_events_one_by_one(tmp_path: Path) -> None:
+    plan(tmp_path, "parse: json", "filter: pid > 1", "aggregate: {by: pid, n: count()}")
+    text = (tmp_path / "x.yaml").read_text()
+    (tmp_path / "x.yaml").write_text(text.replace("    operators:", "    workers: 2\n    operators:"))
+    shown = explain(tmp_path).stdout
+    assert "takes no events in within the loop before it: other processes run that" in shown
+    assert "of each line pid is decoded; the rest where somebody behind reads it" in shown
 
 
 @pytest.mark.fast_path
