@@ -20,6 +20,9 @@ to fourth are not needed.
 Of a key that stands twice, a dict has the last value in the place of the first; cut out it would have to go twice, so rule
 3 refuses it; one that is not touched stays twice, as in a line that no stage changes.
 
+A number beyond a double, 1e400 say, is infinite for whoever reads it, and JSON has no form for that: a line that is encoded
+anew has null in its place, one that is spliced has what was written.
+
 Where one of the first four does not hold for a line, that line is decoded, edited and encoded. Where the last does not
 hold for the stages, all lines are.
 """
