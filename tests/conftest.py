@@ -14,12 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from loguru import logger
 
 from rx_collector.ledger import Report
 from rx_collector.pipeline.collector import Collector
 from rx_collector.runners.supervisor import supervisor
 from tests import warm
+
+# How long an example takes is no property of what is tested, and on a busy machine it is anything.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 CHILDREN = Path(__file__).parent / "children"
 

@@ -111,6 +111,7 @@ def test_open_windows_are_sent_and_those_of_others_stay_open(tmp_path: Path) -> 
             changed = window.replace("1h", f"{number + 2}h")
             run.reload(config(text.replace(window, changed, 1)))
             run.wait_for("all.ndjson", 100)
+            wait_until(lambda number=number: len(run.lines("counted.ndjson")) > number, "the window is sent", 30)  # type: ignore[misc]
             assert len(run.lines("counted.ndjson")) == number + 1
             assert run.lines("other.ndjson") == []
         report = run.stop()
