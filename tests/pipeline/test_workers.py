@@ -21,7 +21,7 @@ from tests.cli.test_errors import command
 from tests.conftest import wait_until
 from tests.pipeline.reloading import COUNTS, running
 
-pytestmark = [pytest.mark.slow, pytest.mark.fast_path]
+pytestmark = pytest.mark.slow
 
 FILE = """\
 runners:
@@ -108,6 +108,7 @@ def ignores_sigterm(pid: int) -> bool:
     return bool(int(status.partition("SigIgn:")[2].split()[0], 16) >> (signal.SIGTERM - 1) & 1)
 
 
+@pytest.mark.fast_path
 def test_workers_end_with_a_collector_that_is_killed(tmp_path: Path) -> None:
     """Also one that is lost in a regular expression and looks at nothing else."""
     (tmp_path / "lines").write_text(("x" * 60 + "\n") * 20_000)
@@ -118,6 +119,7 @@ def test_workers_end_with_a_collector_that_is_killed(tmp_path: Path) -> None:
         wait_until(lambda: all(map(is_gone, workers)), "they are gone")
 
 
+@pytest.mark.fast_path
 def test_the_second_signal_ends_workers_that_hang(tmp_path: Path) -> None:
     (tmp_path / "lines").write_text(("x" * 60 + "\n") * 20_000)
     with started(tmp_path, ENDLESS, "[sh, -c, 'seq 100; cat lines; exec sleep 600']") as (process, workers):
@@ -133,6 +135,7 @@ def test_the_second_signal_ends_workers_that_hang(tmp_path: Path) -> None:
         assert "balanced: every event is accounted for" in stderr
 
 
+@pytest.mark.fast_path
 def test_an_interrupt_from_the_keyboard_is_for_the_collector(tmp_path: Path) -> None:
     """It reaches all of the foreground; the workers still finish what they have."""
     with started(tmp_path, "int(message) > 0", COUNTS) as (process, workers):
@@ -152,6 +155,7 @@ def test_an_interrupt_from_the_keyboard_is_for_the_collector(tmp_path: Path) -> 
         assert "balanced: every event is accounted for" in stderr
 
 
+@pytest.mark.fast_path
 def test_they_change_while_it_runs(tmp_path: Path) -> None:
     """Nothing is lost or comes twice when their number changes, nor when they come or go."""
     with running(tmp_path, text(COUNTS, 1)) as run:
@@ -196,6 +200,7 @@ def test_in_tests_and_replays_no_process_is_started(tmp_path: Path, monkeypatch:
     assert report.pipelines["all"].sinks["file"].delivered == 3
 
 
+@pytest.mark.fast_path
 @pytest.mark.parametrize(
     ("before", "after", "where", "message"),
     [
@@ -236,6 +241,7 @@ def test_workers_of_a_pipeline_that_reads_a_pipeline_get_nothing_to_do(tmp_path:
     assert Collector(rx.load(tmp_path / "x.yaml")).run().pipelines["more"].sinks["file"].delivered == 3
 
 
+@pytest.mark.fast_path
 def test_explain_says_what_is_shared_and_what_it_costs(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text(
         text("[seq, '3']").replace("    sinks:", "      - skip: 2\n      - set: {a: 1}\n    sinks:")
@@ -251,6 +257,7 @@ def test_explain_says_what_is_shared_and_what_it_costs(tmp_path: Path) -> None:
     assert measured.stdout.count("fused stage") == 1
 
 
+@pytest.mark.fast_path
 def test_explain_says_how_keys_are_shared(tmp_path: Path) -> None:
     operators = "      - dedupe: [message, '1']\n      - redact: {}\n      - throttle: {count: 1, key: meta.pid}\n"
     (tmp_path / "x.yaml").write_text(text("[seq, '3']").replace("    sinks:", f"{operators}    sinks:"))

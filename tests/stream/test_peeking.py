@@ -19,8 +19,6 @@ from tests.conftest import rounds
 from tests.events import ORIGIN
 from tests.stream.test_edits import objects, stages, values
 
-pytestmark = pytest.mark.fast_path
-
 
 def outcome(row: list[Any], events: list[Event], *, to_bytes: bool = True) -> Any:
     """Give the payloads and JSON of what comes, the dead letters, and the counts of the nodes."""
@@ -62,6 +60,7 @@ def test_it_comes_to_the_same_as_with_decoded_events(row: list[Any], texts: list
     assert outcome(row, mixed, to_bytes=to_bytes) == whole
 
 
+@pytest.mark.fast_path
 def test_what_nobody_reads_is_not_decoded() -> None:
     events = [encoded(b'{"pid":%d,"comm":"a"}' % number, number) for number in range(100)]
     row = [op.filter("pid % 3 == 1"), op.dedupe("pid // 10")]
@@ -71,6 +70,7 @@ def test_what_nobody_reads_is_not_decoded() -> None:
     assert sum(event._data is from_json for event in events) == 90  # but those that `outcome` looked into
 
 
+@pytest.mark.fast_path
 def test_a_window_takes_events_in_as_their_json() -> None:
     from rx_collector.stream.eventstream import EventStream
     from tests.events import Given, Result
@@ -115,6 +115,7 @@ def test_payloads_of_all_sorts_among_them() -> None:
     assert outcome(row, still) == outcome(row, known[7:])
 
 
+@pytest.mark.fast_path
 def test_they_are_edited_as_lines_are() -> None:
     """Where all of it can be done on the bytes, and the number keeps its form."""
     events = [encoded(b'{"pid":%d,"ratio":1.50,"comm":"a"}' % number, number) for number in range(1, 3000)]
@@ -131,6 +132,7 @@ def test_they_are_edited_as_lines_are() -> None:
     assert [event.id for event in probe.events] == [event.id for event in events if event.line != 7]
 
 
+@pytest.mark.fast_path
 def test_where_most_events_are_decoded_after_all_they_are_decoded_at_once() -> None:
     steps = [Step(stage, stage.name) for stage in (op.filter("pid >= 0"), op.map("{'n': this}"))]
     ahead = compile_segment(steps, "encoded")
@@ -145,6 +147,7 @@ def test_where_most_events_are_decoded_after_all_they_are_decoded_at_once() -> N
     assert "decode_fields" not in observer._segments["encoded", False].source
 
 
+@pytest.mark.fast_path
 def test_explain_says_it(tmp_path: Any) -> None:
     (tmp_path / "x.yaml").write_text(
         "runners: {exec: {command: [seq, '3']}}\n"
