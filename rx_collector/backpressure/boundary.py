@@ -196,10 +196,11 @@ class Boundary:
                 self.error = error
                 self._news.notify_all()
 
-    def cancel(self, reason: str) -> None:
+    def cancel(self, reason: str, *, release: bool = True) -> None:
         """Drop what waits and all that is offered from now on, counted with this reason, and wake both sides.
 
-        A strategy that keeps events puts them where they are kept instead, and releases it.
+        A strategy that keeps events puts them where they are kept instead, and releases it; without `release` the consumer
+        does when it ends, so that what it has in hand can still arrive and is then not kept.
         """
         with self._lock:
             if self._cancelled is None:
@@ -208,18 +209,24 @@ class Boundary:
                 change = Change()
                 if not self._released:
                     self._store.clear(reason, change)
-                self._release(change)
+                if release:
+                    self._release(change)
+                else:
+                    self._book(change)
                 self._news.notify_all()
                 self._room.notify_all()
 
     def abandon(self, reason: str) -> None:
         """Leave a store behind that does not return, as one on a disk that hangs, after `cancel` was asked for in vain.
 
-        What it held and what was being offered is counted as dropped now, and nothing more when it returns. Does nothing
-        when the store can be reached.
+        What it held and what was being offered is counted as dropped now, and nothing more when it returns. A store that
+        can be reached is released, for it is the consumer that does not return.
         """
         if self._lock.acquire(timeout=_LOOK):
-            self._lock.release()
+            try:
+                self._release(Change())
+            finally:
+                self._lock.release()
             return
         with self._ledger_lock:
             self._abandoned = True

@@ -281,43 +281,51 @@ class _SpillStore(Store):
 
     def keep(self, count: int) -> int:
         if not self._closed:
-            self._put_to_disk(list(self._given))
+            self._given = deque(self._put_to_disk(list(self._given)))
         kept = sum(len(given.events) - given.acknowledged for given in self._given if given.number is not None)
         return min(count, kept) if self._file.present else 0
 
-    def _put_to_disk(self, row: list[_Given]) -> None:
-        """Write what is in no row yet, in its order between those that are, and take out of rows what has arrived."""
+    def _put_to_disk(self, row: list[_Given]) -> list[_Given]:
+        """Write what is in no row yet, in its order between those that are, and take out of rows what has arrived.
+
+        Gives them as they are then, one for each row; those for which there is no room have no number.
+        """
         rows = self._counts() or []
         before = (rows[0][0] if rows else STEP) - STEP
-        for given in row:
+        done: list[_Given] = []
+        for index, given in enumerate(row):
             rest = given.events[given.acknowledged :]
             try:
                 if given.number is None:
-                    given.number = before = self._insert_after(before, rest)
-                    self._last = max(self._last, before)
+                    done += self._insert_after(before, rest)
                 elif given.acknowledged:
                     self._file.insert(given.number, rest)
-                    given.events, given.acknowledged = rest, 0
+                    done.append(_Given(given.number, rest))
+                else:
+                    done.append(given)
             except NoRoom as error:
                 logger.error("{}: {}; {} events could not be kept", self._spec.path, error, len(rest))
-                return
-            before = given.number
-            if given.acknowledged < len(given.events):
-                self._read = max(self._read, before)
+                return done + row[index:]
+            if rest and (number := done[-1].number) is not None:
+                before = number
+                self._last, self._read = max(self._last, before), max(self._read, before)
+        return done
 
-    def _insert_after(self, before: int, events: list[Event]) -> int:
-        """Write rows with numbers behind `before`, all or none. Gives the last number. Raises NoRoom."""
-        written: list[int] = []
+    def _insert_after(self, before: int, events: list[Event]) -> list[_Given]:
+        """Write rows with numbers behind `before`, all or none. Raises NoRoom."""
+        written: list[_Given] = []
+        numbers: list[int] = []
         try:
             for part in self._parts(events):
                 before += SPACING
                 self._file.insert(before, part)
-                written.append(before)
+                written.append(_Given(before, part))
+                numbers.append(before)
         except NoRoom:
-            for number in written:
+            for number in numbers:
                 self._forget(number)
             raise
-        return before
+        return written
 
     def _counts(self) -> list[tuple[int, int]] | None:
         try:
@@ -329,16 +337,17 @@ class _SpillStore(Store):
     def clear(self, reason: str, change: Change) -> None:
         """Keep what waits: that in memory goes between what was given out and what is on disk already."""
         waiting = _Given(None, list(self._memory))
-        self._put_to_disk([*self._given, waiting])
+        self._given = deque(self._put_to_disk([*self._given, waiting]))
         self._memory.clear()
         self._times.clear()
-        if waiting.number is None:
+        if waiting in self._given:  # there was no room
             change.dropped[reason] += len(waiting.events)
         else:
             self._unread += len(waiting.events)
             change.notes["spilled"] += len(waiting.events)
 
     def close(self, change: Change) -> None:
+        self._put_to_disk([given for given in self._given if given.number is not None])  # without what has arrived
         rows = self._counts()
         left = sum(count for _, count in rows) if rows is not None else -1
         if not self._file.present and left:

@@ -16,6 +16,7 @@ from typing import Final
 import click
 
 from rx_collector._version import __version__
+from rx_collector.cli.ending import end_regardless
 from rx_collector.cli.starting import starting
 from rx_collector.errors import ConfigError, Mistake, RxCollectorError
 
@@ -90,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and exit. Exit codes: 0 done, 1 something failed while running, 2 a mistake of the user."""
     code = 1
     try:
-        result = cli.main(args=arguments, prog_name="rx-collector", standalone_mode=False)
+        result = cli.main(args=arguments, prog_name="rx-collector", standalone_mode=False, obj=end_regardless)
         code = result if isinstance(result, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx is not None else error.message, err=True)

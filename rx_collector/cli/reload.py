@@ -107,7 +107,8 @@ class EarlyHangUps:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        signal.signal(signal.SIGHUP, self._before)
+        if signal.getsignal(signal.SIGHUP) == self._keep:
+            signal.signal(signal.SIGHUP, self._before)
 
     def _keep(self, number: int, frame: object) -> None:
         self.came = True

@@ -178,6 +178,8 @@ def carry_out(
             if not quiet:
                 with suppress(OSError):  # standard error has gone, with a terminal say; the report has it all
                     print_sheet(sheet)
+        if (end := click.get_current_context().find_root().obj) is not None:
+            end()
     return sheet.exit_code
 
 
@@ -272,4 +274,5 @@ def stop_on_signals(
     finally:
         signal.set_wakeup_fd(wakeup)
         for number, handler in old.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) in (handle, hang_up):  # and not what is there until the process has ended
+                signal.signal(number, handler)

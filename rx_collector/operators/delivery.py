@@ -285,4 +285,5 @@ class Delivery(Connection):
             self._lose(len(self._pending), self._keep(len(self._pending)))
 
     def _close_writer(self) -> int:
-        return self.writer.flush() + self.writer.close()
+        self._arrived(self.writer.flush())  # it has, whatever comes of the closing
+        return self.writer.close()

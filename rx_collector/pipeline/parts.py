@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 
 from rx_collector.backpressure.consumer import Consumer
 from rx_collector.errors import BackpressureError, OutputError
@@ -368,7 +369,8 @@ class OpenBranch:
     def cancel(self, patience: float) -> None:
         """Drop what waits, or keep it, and make a write that hangs give up. A disk that hangs is waited for so long."""
         name = f"rx-{self.end.name.replace(', ', '-')}-cut-short"
-        thread = threading.Thread(target=self.consumer.boundary.cancel, args=("cut short",), name=name, daemon=True)
+        drop = partial(self.consumer.boundary.cancel, "cut short", release=False)
+        thread = threading.Thread(target=drop, name=name, daemon=True)
         thread.start()
         thread.join(patience)
         self.delivery.cancel()

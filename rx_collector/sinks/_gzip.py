@@ -14,6 +14,7 @@ import os
 import struct
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import islice
 from typing import BinaryIO, Final
 
@@ -103,6 +104,13 @@ class GzipWriter(FileWriter):
             if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
                 raise  # a file system without locks is used without
         return super()._begin(size, truncate)
+
+    def _release(self) -> None:
+        if self._descriptor >= 0:
+            with suppress(OSError):
+                # A child that is just being started has the descriptor, too, until it has become its program.
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        super()._release()
 
     def _mend(self, size: int) -> int:
         path = self._spec.path

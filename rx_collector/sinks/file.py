@@ -456,12 +456,13 @@ class FileWriter(Writer):
     def close(self) -> int:
         if self._descriptor < 0:
             return 0
+        arrived = 0
         try:
             arrived = self.flush()
             if self._spec.fsync != "never" and not self._special:
                 os.fsync(self._descriptor)
         except OSError as error:
-            raise OutputError(f"cannot write {self._spec.path}: {_why(error)}") from None
+            raise OutputError(f"cannot write {self._spec.path}: {_why(error)}", delivered=arrived) from None
         finally:
             self._forget()
             self._release()

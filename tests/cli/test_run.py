@@ -118,6 +118,65 @@ def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
     assert sheet(tmp_path)["balanced"], stderr
 
 
+LATE = """
+import atexit, os, signal, sys
+from rx_collector.cli import main
+
+number, when = int(sys.argv[1]), sys.argv[2]
+say = lambda kill=os.kill, me=os.getpid(), number=number, write=os.write: (kill(me, number), write(1, b"late"))
+
+class Last:
+    def __del__(self, say=say):
+        say()
+
+if when == "module":
+    last = Last()  # the interpreter has given up its handlers when it lets go of modules
+elif when == "atexit":
+    atexit.register(say)
+try:
+    main(["run", "x.yaml", "--report", "r.json"])
+finally:
+    if when == "main":
+        say()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("when", ["main", "atexit", "module"])
+def test_a_signal_after_everything_is_done_changes_nothing(tmp_path: Path, number: signal.Signals, when: str) -> None:
+    (tmp_path / "x.yaml").write_text(GOOD)
+    argv = [sys.executable, "-c", LATE, str(number.value), when]
+    result = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stdout) == (0, "late"), result.stderr
+    assert "balanced: every event is accounted for" in result.stderr
+    assert sheet(tmp_path)["balanced"]
+
+
+def test_a_process_that_does_not_end_is_ended_by_a_second_signal(tmp_path: Path) -> None:
+    """A thread of the user's own code keeps the interpreter."""
+    (tmp_path / "x.yaml").write_text(GOOD)
+    code = (
+        "import threading, time; from rx_collector.cli import main\n"
+        "threading.Thread(target=lambda: time.sleep(3600)).start()\n"
+        "main(['run', 'x.yaml', '--report', 'r.json'])\n"
+    )
+    with open(tmp_path / "stderr", "wb") as stderr:
+        process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stderr=stderr)
+    try:
+        said = "balanced: every event is accounted for"
+        wait_until(lambda: said in (tmp_path / "stderr").read_text(), "it is done", 20)
+
+        def ends() -> bool:
+            process.send_signal(signal.SIGTERM)
+            return process.poll() is not None
+
+        wait_until(ends, "it ends", 20)
+        assert process.returncode == -signal.SIGTERM
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_a_signal_while_the_rest_is_written_is_heard(tmp_path: Path) -> None:
     """The program has ended by itself and the sink takes its time: who asks for the end sees what a second signal does."""
     text = GOOD.replace('[seq, "5"]', '[sh, -c, "seq 5; touch done"]')

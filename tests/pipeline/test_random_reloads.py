@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import itertools
 import json
 import random
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -28,6 +31,48 @@ OPERATORS = [
     "dedupe: {key: message, size: 3}",
     "throttle: {count: 1000000000, time: 1s}",
 ]
+#: These keep something, and give fewer events than they take, or in another order.
+KEEPING = [
+    "scan: {fields: {total: 'default(total, 0) + 1'}}",
+    "sort: {lateness: 5ms, size: 100}",
+    "debounce: {time: 2ms, key: message}",
+    "group_by: {key: 'message[-1]', operators: [{limit: 50}, {buffer: {count: 10, time: 3ms}}], idle: 10ms}",
+    "window: {every: 5ms, aggregate: {n: count(), message: last(message)}}",
+    "window: {slide: 2ms, every: 6ms, aggregate: {n: count(), message: last(message)}}",
+    "aggregate: {n: count(), message: last(message)}",
+    "dedupe: {key: 'message[-1]', time: 3ms, size: 5}",
+    "sample: {rate: 0.5}",
+    "merge: [other]",
+    "join: {with: other, on: message, fields: [y]}",
+]
+SINKS = [
+    "file: {path: kept.gz, compression: gzip, rotate: {size: 4KB, keep: 2}, flush: 5ms}",
+    "file: {path: kept.gz, compression: gzip}",
+    "file: {path: kept.ndjson, rotate: {size: 4KB, keep: 2}}",
+    "exec: {command: [sh, -c, 'cat >/dev/null']}",
+    "exec: {command: [sh, -c, 'while read -r line; do :; done']}",
+    "'null': {}",
+]
+STRATEGIES = [
+    "block",
+    "drop_oldest",
+    "{strategy: block, capacity: 5}",
+    "{strategy: drop_newest, capacity: 10}",
+    "{strategy: latest, key: message}",
+    "{strategy: spill, path: kept.spill, capacity: 20}",
+]
+#: Never changed, whatever is beside it.
+STEADY = """
+  steady:
+    from: numbers
+    operators:
+      - scan: {fields: {count: 'default(count, 0) + 1'}}
+    sinks:
+      - file: {path: steady.gz, compression: gzip}
+        backpressure: {strategy: block, capacity: 1000}
+      - exec: {command: [sh, -c, 'exec cat > steady.out']}
+        backpressure: {strategy: block, capacity: 100}
+"""
 AN_OPERATOR = """
 import reactivex.operators as ops
 from rx_collector import operators as op
@@ -44,6 +89,7 @@ class Drawn:
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
+        self._files = itertools.count()
         self._command = COUNTS if seed % 3 == 0 else COUNTS_SLOWLY
 
     def operators(self, first: str = "") -> str:
@@ -99,6 +145,20 @@ class Drawn:
             rest += self.pipeline("told", "other.lifecycle", file="g")
         return f"runners:\n{numbers}{other}pipelines:\n{body}{rest}"
 
+    def keeping(self) -> str:
+        """A description with a pipeline that keeps things beside one that is always the same."""
+        operators = self._random.sample(KEEPING, self._random.randrange(1, 4))
+        sinks = self._random.sample(SINKS, self._random.randrange(1, 3))
+        strategies = self._random.sample(STRATEGIES, len(sinks))
+        kept = f"  kept:\n    from: {self._random.choice(('numbers', '[numbers, other]'))}\n    operators:\n"
+        kept += "".join(f"      - {operator}\n" for operator in operators) + "    sinks:\n"
+        for sink, strategy in zip(sinks, strategies, strict=True):
+            kept += f"      - {sink}\n        backpressure: {strategy}\n"
+        # What is in use by the one before would be refused.
+        kept = re.sub(r"kept\.", lambda found: f"kept-{next(self._files)}.", kept)
+        numbers, other = f"  numbers: {{command: {self._command}}}\n", f"  other: {{command: {COUNTS_SLOWLY}}}\n"
+        return f"runners:\n{numbers}{other}pipelines:{STEADY}{kept}"
+
 
 def messages(directory: Path, name: str) -> list[str]:
     path = directory / f"{name}.ndjson"
@@ -132,3 +192,29 @@ def test_random_reloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: li
     others = Counter(message for name in "de" for message in messages(tmp_path, name))
     assert sum(others.values()) == report.runners["other"].lines
     assert max(others["1"], others["last"]) <= starts
+
+
+@pytest.mark.parametrize("seed", range(rounds(3, 6)))
+def test_random_reloads_of_what_keeps_things(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: list[str], seed: int
+) -> None:
+    """What it is worth differs with each, but all of it has its account, and what is beside it loses nothing."""
+    monkeypatch.chdir(tmp_path)
+    drawn = Drawn(seed)
+    with running(tmp_path, drawn.keeping()) as run:
+        pid = run.pid()
+        for _ in range(10):
+            run.wait_for_lines("numbers", 30)
+            run.reload(drawn.keeping())
+        assert run.pid() == pid
+        report = run.stop()
+    assert not [line for line in log if line.startswith(("ERROR", "CRITICAL"))]
+    assert report.exit_code == 0, report.errors
+    assert report.reloads > 5
+    lines = report.runners["numbers"].lines
+    found = gzip.decompress((tmp_path / "steady.gz").read_bytes())
+    assert found == (tmp_path / "steady.out").read_bytes()
+    payloads = [json.loads(line) for line in found.splitlines()]
+    assert [payload["message"] for payload in payloads] == [*map(str, range(1, lines)), "last"]
+    assert [payload["count"] for payload in payloads] == list(range(1, lines + 1))
+    assert not list(tmp_path.glob("*.spill"))

@@ -98,6 +98,32 @@ def test_fsync_that_fails_at_the_close_is_a_failure_of_the_sink(
     assert writer.close() == 0
 
 
+@pytest.mark.parametrize("failures", [1, 9])
+def test_fsync_that_fails_at_the_close_takes_nothing_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    real, failing = os.fsync, [OSError(5, "EIO")] * failures
+
+    def fsync(descriptor: int) -> None:
+        if failing:
+            raise failing.pop()
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    sink = sinks.file(str(tmp_path / "o"), fsync="close", flush="1h")
+    writer = sink.open()
+    writer.write([event(0)])
+    with pytest.raises(rx.OutputError) as caught:
+        writer.close()
+    assert caught.value.delivered == 1  # by the close itself
+
+    result = run(op.to(sink, retry={"limit": 3, "backoff": "1ms"}), events=[1, 2, 3])
+    assert (result.error is None) == (failures == 1)
+    (node,) = result.report.pipelines["test"].nodes
+    assert (node.out, node.dropped) == (3, 0)
+    assert texts(tmp_path) == {"o": "0\n1\n2\n3\n"}
+
+
 def test_fsync_that_fails_before_a_rotation_says_how_much_arrived(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -283,6 +283,22 @@ def test_a_second_writer_is_refused(tmp_path: Path) -> None:
     assert ns(records(path)) == [0, 1, 0]
 
 
+def test_a_child_that_has_the_descriptor_too_keeps_nobody_from_opening_it_again(tmp_path: Path) -> None:
+    """Each child has all descriptors between fork and exec; this one keeps it for longer."""
+    path = tmp_path / "o.gz"
+    writer = compressed(path).open()
+    writer.write(numbered(2))
+    with subprocess.Popen(["sleep", "3600"], pass_fds=[writer._descriptor]) as child:  # type: ignore[attr-defined]
+        try:
+            writer.recover()
+            assert writer.write(numbered(1)) == 1
+            writer.close()
+            assert deliver(compressed(path), numbered(1)) == 1
+        finally:
+            child.kill()
+    assert ns(records(path)) == [0, 1, 0, 0]
+
+
 TWO = """
 runners:
   numbers: {command: [seq, "3"]}
