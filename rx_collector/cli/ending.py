@@ -32,6 +32,5 @@ def end_regardless() -> None:
 
     for number in numbers:
         signal.signal(number, handle)
-    atexit.register(
-        ignore
-    )  # the interpreter, when it ends, gives up handlers for what kills, but leaves what is ignored
+    # The interpreter gives up handlers, when it ends, for what kills, but leaves what is ignored.
+    atexit.register(ignore)
