@@ -33,6 +33,9 @@ CONTENDERS = Path(__file__).parent / "contenders"
 _LAUNCHER = Path(__file__).parent / "launcher.py"
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl
 _GRACE = 10.0  # seconds that what a contender left behind may take to end
+# What a shell ignores for what it runs behind it, and nohup. A child that must not inherit that is started by one more
+# interpreter, which would be in the figures.
+_NOT_IGNORED = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,8 @@ def measure(command: Sequence[str]) -> Usage:
     ctypes.CDLL(None).prctl(_SUBREAPER, 1, 0, 0, 0)  # what is left behind becomes a child of this process
     read, write = os.pipe()
     launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), *command]
-    pid = os.posix_spawn(sys.executable, launcher, environment(), file_actions=[(os.POSIX_SPAWN_DUP2, write, 3)])
+    given = [(os.POSIX_SPAWN_DUP2, write, 3)]
+    pid = os.posix_spawn(sys.executable, launcher, environment(), file_actions=given, setsigdef=_NOT_IGNORED)
     os.close(write)
     told = b"".join(iter(lambda: os.read(read, 4096), b""))
     os.close(read)
