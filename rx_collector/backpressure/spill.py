@@ -313,19 +313,17 @@ class _SpillStore(Store):
 
     def _insert_after(self, before: int, events: list[Event]) -> list[_Given]:
         """Write rows with numbers behind `before`, all or none. Raises NoRoom."""
-        written: list[_Given] = []
-        numbers: list[int] = []
+        written: list[tuple[int, list[Event]]] = []
         try:
             for part in self._parts(events):
                 before += SPACING
                 self._file.insert(before, part)
-                written.append(_Given(before, part))
-                numbers.append(before)
+                written.append((before, part))
         except NoRoom:
-            for number in numbers:
+            for number, _ in written:
                 self._forget(number)
             raise
-        return written
+        return [_Given(number, part) for number, part in written]
 
     def _counts(self) -> list[tuple[int, int]] | None:
         try:

@@ -9,7 +9,7 @@ import click
 from rx_collector.backpressure.strategy import WorstCase
 from rx_collector.cli.analysis import Analysis
 from rx_collector.cli.files import load_all, profile_option
-from rx_collector.cli.reasons import Taken, not_absorbed, not_fused, of_grouping, of_row, of_stage, of_workers
+from rx_collector.cli.reasons import TakenIn, not_absorbed, not_fused, of_grouping, of_row, of_stage, of_workers
 from rx_collector.cli.run import COUNT, DURATION, carry_out
 from rx_collector.operators.parse import Parse
 from rx_collector.operators.placed import steps_of
@@ -22,8 +22,7 @@ from rx_collector.pipeline.spec import Branch
 from rx_collector.stream.chain import rows_of, shared_by
 from rx_collector.stream.meter import Meter
 from rx_collector.stream.operator import Stage
-from rx_collector.stream.segment import Step, compile_segment
-from rx_collector.stream.segment import Taken as Takes
+from rx_collector.stream.segment import Step, Taken, compile_segment
 from rx_collector.units import format_count, format_size
 
 __all__ = ["explain"]
@@ -125,7 +124,7 @@ class _Explaining:
                 here = steps[row.start : row.stop]
                 shared = share is not None and row == range(share.count)
                 windowed = before is not None and isinstance(steps[before.start].operator, Grouping)
-                takes: Takes = "lines" if lines and row.start == 0 else "events" if windowed else "encoded"
+                takes: Taken = "lines" if lines and row.start == 0 else "events" if windowed else "encoded"
                 for line in self._segment(here, following, takes=takes, in_group=in_group, shared=shared):
                     yield indent + line
                 if following is not None and isinstance(following.operator, Stage) and not shared:
@@ -157,7 +156,7 @@ class _Explaining:
                 yield from self._operators(steps_of(step.operator.within, step.label), indent + "    ", in_group=True)
 
     def _segment(
-        self, row: list[Step], following: Step | None, *, takes: Takes, in_group: bool, shared: bool
+        self, row: list[Step], following: Step | None, *, takes: Taken, in_group: bool, shared: bool
     ) -> Iterator[str]:
         """Explain a loop; `following` is the operator behind it."""
         last = following is None and not in_group
@@ -171,7 +170,7 @@ class _Explaining:
             and isinstance(following.operator, Grouping)
             and not not_absorbed(following, in_group=in_group, behind_workers=shared)
         ):
-            whole = [*row, Step(Taken(following.operator), following.label)]
+            whole = [*row, Step(TakenIn(following.operator), following.label)]
             reasons = of_row(whole, compile_segment(whole, takes), to_bytes=False)
         else:
             reasons = of_row(row, compiled, to_bytes=last)

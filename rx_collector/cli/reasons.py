@@ -25,7 +25,7 @@ from rx_collector.stream.sharing import Share, why_not_by_key
 from rx_collector.stream.workers import FEW
 from rx_collector.switches import is_on
 
-__all__ = ["Taken", "not_absorbed", "not_fused", "of_grouping", "of_row", "of_stage", "of_workers"]
+__all__ = ["TakenIn", "not_absorbed", "not_fused", "of_grouping", "of_row", "of_stage", "of_workers"]
 
 #: What those do that keep nothing between batches.
 _APART: Final = {
@@ -44,7 +44,7 @@ def not_fused(operator: Operator) -> str:
 
 
 @described
-class Taken(Stage):
+class TakenIn(Stage):
     """Stands for a window at the end of the loop before it, as far as it decides what is decoded there."""
 
     grouping: Grouping
@@ -84,7 +84,7 @@ def not_absorbed(step: Step, *, in_group: bool = False, behind_workers: bool = F
 
 def of_grouping(grouping: Grouping) -> str:
     """Say what a window reads of each event."""
-    needed = Taken(grouping).needs()
+    needed = TakenIn(grouping).needs()
     if needed is None:
         return "reads more than fields"
     return f"reads {', '.join(sorted(needed))}" if needed else "reads no field"
@@ -221,7 +221,7 @@ def of_row(row: Sequence[Step], segment: Segment, *, to_bytes: bool) -> Iterator
         where = ", where its keys are those of lines before it; else it is decoded" if planned.learned else ""
         yield f"{what}; the edits are made on its bytes{where}"
     elif at is None:
-        if isinstance(row[-1].operator, Taken):
+        if isinstance(row[-1].operator, TakenIn):
             yield f"{what}, and no more of it"
         else:
             rest = "a sink of JSON gives it as it came" if to_bytes else "the rest where somebody behind reads it"

@@ -45,6 +45,19 @@ def synchronised(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     return seen
 
 
+def the_second_fsync_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, calls = os.fsync, 0
+
+    def fsync(descriptor: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise OSError(5, "EIO")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
@@ -184,16 +197,7 @@ def test_long_lines_that_the_kernel_takes_only_a_part_of(
 def test_a_batch_of_which_a_later_part_fails_says_how_much_arrived(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fill: int
 ) -> None:
-    real, calls = os.fsync, 0
-
-    def fsync(descriptor: int) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == 2:
-            raise OSError(5, "EIO")
-        real(descriptor)
-
-    monkeypatch.setattr(os, "fsync", fsync)
+    the_second_fsync_fails(monkeypatch)
     batch = [event(f"{n}{'x' * fill}") for n in range(3000)]
     path = tmp_path / "o"
     writer = sinks.file(str(path), fsync="batch").open()
@@ -211,13 +215,12 @@ def test_a_batch_of_which_a_later_part_fails_says_how_much_arrived(
 def test_what_cannot_be_begun_anew_says_how_much_arrived_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    directory, taken = tmp_path / "d", tmp_path / "taken"
+    directory, left = tmp_path / "d", [tmp_path / "d" / "o"]
 
     def fsync(descriptor: int) -> None:
-        if not taken.exists():  # after the first part of the batch somebody removes it, with its directory
-            directory.rename(taken)
-            (taken / "o").rename(tmp_path / "arrived")
-            os.unlink(tmp_path / "arrived")
+        if left:  # after the first part of the batch somebody removes it, with its directory
+            left.pop().unlink()
+            directory.rmdir()
             directory.write_text("no directory")
 
     monkeypatch.setattr(os, "fsync", fsync)

@@ -24,6 +24,7 @@ from tests.cli.test_errors import command
 from tests.cli.test_record import start
 from tests.conftest import wait_until
 from tests.events import event, run
+from tests.sinks.test_file import the_second_fsync_fails
 from tests.sinks.test_sinks import deliver
 
 
@@ -217,16 +218,7 @@ def test_a_member_for_which_there_is_no_room_is_taken_back(small_disk: Path) -> 
 
 
 def test_a_member_that_is_not_on_the_disk_has_not_arrived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, calls = os.fsync, 0
-
-    def fsync(descriptor: int) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == 2:
-            raise OSError(5, "EIO")
-        real(descriptor)
-
-    monkeypatch.setattr(os, "fsync", fsync)
+    the_second_fsync_fails(monkeypatch)
     path = tmp_path / "o.gz"
     writer = compressed(path, fsync="batch").open()
     batch = numbered(9000)
