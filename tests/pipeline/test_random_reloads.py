@@ -8,12 +8,13 @@ import json
 import random
 import re
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import rounds
-from tests.pipeline.reloading import COUNTS, COUNTS_SLOWLY, running
+from tests.pipeline.reloading import COUNTS, COUNTS_SLOWLY, Running, running
 
 pytestmark = pytest.mark.slow
 
@@ -166,17 +167,22 @@ def messages(directory: Path, name: str) -> list[str]:
     return [payload["message"] for payload in map(json.loads, lines) if "message" in payload]
 
 
+def reload_often(run: Running, draw: Callable[[], str], times: int) -> None:
+    """Reload what is drawn, some lines after one another; the child lives on."""
+    pid = run.pid()
+    for _ in range(times):
+        run.wait_for_lines("numbers", 30)
+        run.reload(draw())
+    assert run.pid() == pid
+
+
 @pytest.mark.parametrize("seed", range(rounds(3, 6)))
 def test_random_reloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: list[str], seed: int) -> None:
     (tmp_path / "an_operator_of_reactivex.py").write_text(AN_OPERATOR)
     monkeypatch.syspath_prepend(str(tmp_path))
     drawn = Drawn(seed)
     with running(tmp_path, drawn.project()) as run:
-        pid = run.pid()
-        for _ in range(12):
-            run.wait_for_lines("numbers", 30)
-            run.reload(drawn.project())
-        assert run.pid() == pid
+        reload_often(run, drawn.project, 12)
         run.wait_for_lines("numbers", 300)
         report = run.stop()
     assert not [line for line in log if line.startswith(("ERROR", "CRITICAL"))]
@@ -202,11 +208,7 @@ def test_random_reloads_of_what_keeps_things(
     monkeypatch.chdir(tmp_path)
     drawn = Drawn(seed)
     with running(tmp_path, drawn.keeping()) as run:
-        pid = run.pid()
-        for _ in range(10):
-            run.wait_for_lines("numbers", 30)
-            run.reload(drawn.keeping())
-        assert run.pid() == pid
+        reload_often(run, drawn.keeping, 10)
         report = run.stop()
     assert not [line for line in log if line.startswith(("ERROR", "CRITICAL"))]
     assert report.exit_code == 0, report.errors
