@@ -10,7 +10,9 @@
     splitting    looking for the ends of long lines without looking at each byte
     endings      leaving the newline at lines of which no event is made
     reads        larger pipes, and no read after one that left nothing to be read
+    counting     counting what passes a filter, and looking the numbers of lines up, where few events pass
     gathering    long lines that the kernel gathers (writev), instead of joining them first
+    pacing       letting some milliseconds of events come first while many do, before they are read and delivered
     workers      processes that share the first stages of a pipeline
     few          doing a few lines of a pipeline with workers in the collector, while its workers have nothing to do
 """
@@ -24,11 +26,13 @@ __all__ = ["SWITCHES", "is_on", "unknown"]
 
 SWITCHES: Final = (
     "absorbing",
+    "counting",
     "edits",
     "endings",
     "few",
     "gathering",
     "layouts",
+    "pacing",
     "projection",
     "reads",
     "skipping",

@@ -31,6 +31,10 @@ class Block(Strategy):
 
 
 class _Blocking(QueueStore):
+    def __init__(self, spec: Block, clock: Callable[[], float]) -> None:
+        super().__init__(spec, clock)
+        self.patient = spec.max_age is None
+
     def admit(self, batch: Sequence[Event], change: Change) -> Sequence[Event]:
         count = self.fitting(batch)
         if count == len(batch):

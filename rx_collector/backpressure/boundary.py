@@ -15,10 +15,13 @@ from collections.abc import Callable
 from rx_collector.backpressure.strategy import Change, Strategy
 from rx_collector.event import Event
 from rx_collector.ledger import Node
+from rx_collector.pace import Pace
 
 __all__ = ["Boundary"]
 
 _LOOK = 0.2  # seconds in which a store that can be reached is reached
+_PAUSE = 0.001  # seconds between two batches that are given out, while many events come
+_ENOUGH = 512  # events that are not kept waiting for more
 
 
 def _ignore(event: Event, error: Exception) -> None:
@@ -61,6 +64,10 @@ class Boundary:
         self._news = threading.Condition(self._lock)
         self._room = threading.Condition(self._lock)
         self._held = 0
+        self._pace = Pace(_PAUSE)
+        self._enough = min(_ENOUGH, strategy.capacity // 8) if self._store.patient else 0
+        self._wanted = 1  # events for which the consumer is woken
+        self._crowded = False  # the producer waits for room
         self.node.held = lambda: self._held
         with self._lock:
             change = Change()
@@ -110,8 +117,11 @@ class Boundary:
                 rejections += change.rejections
                 if not rest:
                     break
+                self._crowded = True
+                self._news.notify()
                 began = time.monotonic()
                 self._room.wait(store.retry_after)
+                self._crowded = False
                 self.waited += time.monotonic() - began
                 change = Change()
             if store.failure is not None and not self._closed:
@@ -144,25 +154,29 @@ class Boundary:
         in_flight = store.waiting + store.in_hand
         if in_flight > self.high_watermark:
             self.high_watermark = in_flight
-        if self._held:
+        if self._held >= self._wanted:
             self._news.notify()
 
     def drain(self, timeout: float | None = None) -> list[Event] | None:
         """Give what waits, and take what was given before as finished. Blocks until there is something.
 
         Gives None when the boundary is closed and empty (`error` says why it was closed), an empty list after `timeout`
-        seconds without an event.
+        seconds without an event. While many events come, those that wait may wait for 1 ms before they are given out
+        together, where the strategy allows it and there is room for more.
         """
         store = self._store
         with self._lock:
             if store.finish():
                 self._room.notify()
+            if self._enough:
+                self._gather()
             while True:
                 if self._cancelled is None:
                     change = Change()
                     batch = store.take(change)
                     self._book(change)
                     if batch:
+                        self._pace.took(len(batch), time.monotonic())
                         return batch
                     if change.dropped:
                         self._room.notify()  # what had waited too long is gone
@@ -170,6 +184,16 @@ class Boundary:
                     return None
                 if not self._news.wait(timeout):
                     return []
+
+    def _gather(self) -> None:
+        """Let more events come before any are given out, while many do."""
+        until, enough = self._pace.until, self._enough
+        self._wanted = enough
+        while not (self._closed or self._crowded or self._store.waiting >= enough):
+            rest = until - time.monotonic()
+            if rest <= 0 or not self._news.wait(rest):
+                break
+        self._wanted = 1
 
     def acknowledge(self, count: int) -> None:
         """The oldest `count` events that `drain` gave have arrived for good. Only a strategy that keeps them listens."""

@@ -56,6 +56,8 @@ class Store(ABC):
     failure: Exception | None = None
     #: How long a blocked producer waits before it asks again although nothing was finished, in seconds.
     retry_after: float | None = None
+    #: Whether nothing becomes otherwise when the consumer comes for more a little later.
+    patient = False
     #: Whether what waits outlives the process, so that `acknowledge` and `keep` have a meaning.
     keeps: ClassVar[bool] = False
 

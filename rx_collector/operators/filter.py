@@ -44,10 +44,7 @@ class Filter(Stage):
         return f'"{text}"'.encode()
 
     def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
-        code.write(f"if not ({code.value(self.where)}):")
-        code.indent()
-        code.lose()
-        code.dedent()
+        code.pass_if(code.value(self.where))
 
 
 @operator("where", summary="The same as filter.", example="where: uid != 0")

@@ -255,7 +255,7 @@ class Parse(Stage):
         # With its newline, or where not all of it was decoded, a line that is no JSON could be refused in other words.
         slowly = f"{code.bind(decode_any, 'decode_again')}({code.line_read()})"
         planned = plan(following, () if self.time is None else (self.time.field,), to_bytes=code.to_bytes)
-        if not code.ahead and not planned.unread:
+        if not code.selective and not planned.unread:
             planned = Plan(frozenset())
         if planned.reads or planned.pieces or planned.absent or planned.unread:
             code.peek_into(planned, "raw", slowly)

@@ -12,6 +12,7 @@ from collections import deque
 
 from rx_collector.errors import ProcessError
 from rx_collector.log import logger
+from rx_collector.pace import Pace
 from rx_collector.pipes import LARGEST, share, widen
 from rx_collector.runners.child import Child
 from rx_collector.runners.framing import Framer, Row, Transcoder, framer
@@ -26,6 +27,7 @@ from rx_collector.waker import LONGEST_WAIT, Waker
 __all__ = ["Incarnation"]
 
 _READ_SIZE = 1 << 18
+_PAUSE = 0.001  # seconds between two reads, while many lines come, a few at a time
 _MOST_STDERR_WAITING = 10_000
 
 
@@ -125,7 +127,9 @@ class Incarnation:
         left = LARGEST  # that is still read when it is abandoned: who holds the pipe may write for ever
         self._last = time.monotonic()
         trusts = is_on("reads")
+        pace = Pace(_PAUSE)
         drained = False  # there was no more than the last read gave, so poll(2) is asked before the next one
+        few = False  # ... and it left the child so much room that it can wait a little for more
         while not outlet.closed:
             abandoned = child.abandoned
             chunk: bytes | None = None
@@ -138,6 +142,10 @@ class Incarnation:
                     chunk = b""  # a pty whose other side is closed
             if chunk is None:
                 drained = False
+                if few and (pause := pace.until - time.monotonic()) > 0:
+                    few = False
+                    time.sleep(pause)
+                    continue  # with a read, for there is something now
                 if abandoned:
                     child.missed = child.missed or "left its output open in the hands of a process outside its group"
                     logger.warning("{} {}; it is read no longer", self._name, child.missed)
@@ -152,6 +160,7 @@ class Incarnation:
             if not chunk:
                 break
             drained = pipe_size > 0 and len(chunk) < _READ_SIZE and trusts
+            few = drained and 8 * len(chunk) < pipe_size
             if widens and 2 * len(chunk) >= pipe_size:  # a page that is not filled counts as full
                 widens = False
                 widen(descriptor, LARGEST)
@@ -159,6 +168,7 @@ class Incarnation:
                 outlet.counts.bytes += len(chunk)
             if transcoder is not None:
                 chunk = transcoder.feed(chunk)
+            before = number
             if chunk:
                 lines = frames.ended(chunk) if plain and number >= spec.skip_lines and self._ready_known else None
                 if lines is not None:
@@ -169,6 +179,7 @@ class Incarnation:
                 left -= len(chunk)
             # A child that never pauses has its deadlines, too, and so have the notes of the supervisor's thread.
             self._last = time.monotonic()
+            pace.took(number - before, self._last)
             self._stop_when_due(self._last)
             if self._has_notes:
                 self._send_notes()

@@ -5,7 +5,10 @@ its payload is made of, whether it was changed, whether an `Event` exists for it
 never decoded, and no `Event` is made for one that is filtered out. These are the local variables of the loop:
 
     raw        the line (segments that begin at a runner), in some loops with its newline
-    line       its number
+    line       its number, in loops that count it
+    rest       what of the batch is still to come, in loops over all of it
+    left       what tells how much that is
+    end        the number of the batch's last line
     origin     the batch's Origin
     text       the line as it was edited, when the loop splices
     edited     what edits it, where the layout of lines is learned
@@ -26,11 +29,12 @@ from rx_collector.expressions.option import Evaluation
 from rx_collector.stream.edits import Edit, Plan, plan, write_dict_edits, write_splice
 from rx_collector.stream.layout import write_learned
 from rx_collector.stream.peeking import NOT_JSON, field_decoder, fields_from
+from rx_collector.switches import is_on
 
 if TYPE_CHECKING:
     from rx_collector.stream.operator import Stage
 
-__all__ = ["UNSPLICED", "Kept", "SegmentCode", "State"]
+__all__ = ["PASSED", "UNSPLICED", "Kept", "SegmentCode", "State"]
 
 #: Which thing a stage keeps from event to event: the stage, what it is, and the number of it where there are several.
 _Place: TypeAlias = tuple[int, str, int]
@@ -41,6 +45,9 @@ Kept: TypeAlias = dict[_Place, Any]
 State: TypeAlias = tuple[str, str, bool, tuple[Edit, ...], bool]
 #: What the loop counts of lines that had to be decoded for an edit.
 UNSPLICED: Final = "unspliced"
+#: What it counts of events that a filter lets pass, where those are fewer than the others: a whole number that is counted
+#: up costs 10 ns.
+PASSED: Final = "passed"
 
 _INDENT = "    "
 #: The local variables of the loop, beside temporaries and counters.
@@ -56,6 +63,9 @@ _LOCALS = frozenset(
         "edited",
         "chosen",
         "line",
+        "rest",
+        "left",
+        "end",
         "origin",
         "event",
         "data",
@@ -68,7 +78,7 @@ _LOCALS = frozenset(
     ]
 )
 _META_OF_LINES = {
-    "line": "line",
+    "line": "",
     "runner": "origin.runner",
     "source": "origin.runner",
     "incarnation": "origin.incarnation",
@@ -110,14 +120,19 @@ class SegmentCode:
         kept: Kept | None = None,
         *,
         to_bytes: bool = False,
-        ahead: bool = True,
+        selective: bool = True,
         ended: bool = False,
+        numbered: bool = False,
     ) -> None:
         self.ended = ended  # `raw` still has the newline that ends the line
         self.chosen = ""  # the variable with the lines that the loop goes over, and their numbers, when it is not all
         self.to_bytes = to_bytes  # what comes behind the loop writes bytes, so lines may be edited as such
-        self.ahead = ahead  # what filters read may be decoded ahead of the rest
+        self.selective = selective  # many are expected to be lost: what filters read may be decoded ahead of the rest
         self.decodes_late = False  # ... and then the rest is, for those that pass
+        self.counted = numbered  # `line` or `seen` is there at each turn of the loop
+        self.asks_left = False  # `left` and `end` are wanted
+        self._loses = False  # events may have been lost before what is being written now
+        self._passing = ""  # what counts those that a filter has let pass, when they are behind it
         self.absorbed = False  # the last stage has taken the event, and nothing is sent on
         self.splices = False  # ... and they are: the edits are pending to the end of the loop
         self.learns = False  # ... those whose layout is learned
@@ -158,6 +173,7 @@ class SegmentCode:
     def begin(self, stage: int) -> None:
         """Begin the next stage."""
         self.stage = stage
+        self._count_passed()
         self.states.append((self.envelope, self.payload, self.pristine, tuple(self.pending), self.has_time))
 
     def write(self, text: str) -> None:
@@ -205,11 +221,20 @@ class SegmentCode:
     def number(self) -> str:
         """Give the source of a number that is larger for each event of a batch."""
         if not self.nested:
+            self.counted = True
             return "line" if self._source == "lines" else "seen"
         number = self.temporary()
         self.prologue.append(f"{number} = 0")
         self.write(f"{number} += 1")
         return number
+
+    def line(self) -> str:
+        """Give the source of the number of the line that is in hand, in a loop over lines."""
+        if not self.counted and not self.chosen and self.selective and self._loses and is_on("counting"):
+            self.asks_left = True
+            return "end - left()"  # those that are lost are not counted
+        self.counted = True
+        return "line"
 
     def observed(self) -> str:
         """Give the source of when the event was read: the clock of stages, which differs from read to read only."""
@@ -254,6 +279,25 @@ class SegmentCode:
         """End with the event in hand, counted as `what`: ``filtered``, or ``merged`` when another stands for it."""
         self.write(f"{self.counter(what)} += 1")
         self.write("continue")
+        self._loses = True
+
+    def pass_if(self, condition: str) -> None:
+        """Go on with the event in hand where this is true, else end with it, counted as filtered. A stage asks once."""
+        self.write(f"if not ({condition}):")
+        if self.selective and is_on("counting"):
+            # When the next stage has it: one for which this stage fails has not passed.
+            self.write(_INDENT + "continue")
+            self._passing = f"{self.counter(PASSED)} += 1"
+            self._loses = True
+        else:
+            self.indent()
+            self.lose()
+            self.dedent()
+
+    def _count_passed(self) -> None:
+        if self._passing:
+            self.write(self._passing)
+            self._passing = ""
 
     # Reading
 
@@ -293,7 +337,7 @@ class SegmentCode:
     def peek_into_events(self, stages: Sequence[Stage]) -> None:
         """Read what these stages want of events that are all still their JSON from that, and edit it where lines are."""
         planned = plan(stages, (), to_bytes=self.to_bytes)
-        if not (self.ahead or planned.unread):
+        if not (self.selective or planned.unread):
             return
         self.is_dict = True
         if planned.edits:
@@ -315,7 +359,7 @@ class SegmentCode:
     def event_source(self) -> str:
         """Give the source that makes the Event of what is in hand."""
         if self.envelope == "lines":
-            where, time, part = ["origin", "line"], "time_ns" if self.has_time else "None", self.part
+            where, time, part = ["origin", self.line()], "time_ns" if self.has_time else "None", self.part
         else:
             where = ["event.origin", "event.line"]
             time, part = "time_ns" if self.has_time else "event._time_ns", self.part or "event.part"
@@ -353,7 +397,7 @@ class SegmentCode:
     def meta(self, name: str) -> str:
         """Give the source that reads a value of the envelope (for expressions)."""
         if self.envelope == "lines" and name in _META_OF_LINES:
-            return _META_OF_LINES[name]
+            return f"({self.line()})" if name == "line" else _META_OF_LINES[name]
         return f"event.{name}"
 
     def value(self, evaluation: Evaluation) -> str:
@@ -423,6 +467,7 @@ class SegmentCode:
             self._finish_spliced(self.pending, self.peek)
         else:
             self.write("emit(event)" if self.has_event else f"emit({self.event_source()})")
+        self._count_passed()
         for _ in range(self.nested):
             self.dedent()
             self.write("except Exception as error:")
@@ -432,6 +477,7 @@ class SegmentCode:
 
     def _finish_spliced(self, edits: Sequence[Edit], peek: Mapping[str, str]) -> None:
         """Write the end of a loop that edits lines; those of which it is not proven to be the same are decoded."""
+        line = self.line() if self.envelope == "lines" else "line"
         time = ", time_ns" if self.has_time or self.envelope == "events" else ""
         part = ", event.part" if self.envelope == "events" else ""
         if self.learns:
@@ -439,7 +485,7 @@ class SegmentCode:
         else:
             write_splice(self, edits, peek, self.read_ahead)
         self.write("if text is not None:")
-        self.write(f"    emit(Event(from_json, None, origin, line, text{time}{part}))")
+        self.write(f"    emit(Event(from_json, None, origin, {line}, text{time}{part}))")
         self.write("else:")
         self.indent()
         if self.learn:

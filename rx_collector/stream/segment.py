@@ -18,7 +18,7 @@ from rx_collector.event import Event, Lines, Origin, from_json, rejected
 from rx_collector.frozen import frozen
 from rx_collector.ledger import Node
 from rx_collector.log import logger
-from rx_collector.stream.code import UNSPLICED, Kept, SegmentCode, State
+from rx_collector.stream.code import PASSED, UNSPLICED, Kept, SegmentCode, State
 from rx_collector.stream.edits import Edit, apply
 from rx_collector.stream.flow import Absorber, Batch, BatchObserver, Context
 from rx_collector.stream.operator import Operator, Stage
@@ -126,17 +126,20 @@ def compile_segment(
     kept: Kept | None = None,
     *,
     to_bytes: bool = False,
-    ahead: bool = True,
+    selective: bool = True,
     spent: list[int] | None = None,
 ) -> Segment:
     """Compile the stages of some steps into one loop over batches of lines, `ended` ones or not, or of events.
 
     `kept` holds what the stages keep from event to event; the loops of one subscription share it. `to_bytes` says that
-    what comes behind wants bytes more than fields, `ahead` that what filters read is decoded ahead of the rest of a line.
+    what comes behind wants bytes more than fields, `selective` that many are expected to be lost: then what filters read
+    is decoded ahead of the rest of a line, and those that pass are counted.
     With `spent` the loop adds to it the nanoseconds that each stage took.
     """
     source: Literal["lines", "events"] = "events" if takes in ("events", "encoded") else "lines"
-    code = SegmentCode(source, kept, to_bytes=to_bytes, ahead=ahead, ended=takes == "ended")
+    code = SegmentCode(
+        source, kept, to_bytes=to_bytes, selective=selective, ended=takes == "ended", numbered=takes == "numbered"
+    )
     stages = [step.operator for step in steps]
     if takes == "encoded":
         code.stage = 0
@@ -164,14 +167,13 @@ def compile_segment(
     elif takes == "numbered":
         head += ["    origin = batch.origin", "    for line, raw in zip(batch.numbers, batch.lines):"]
     elif source == "lines":
-        head += [
-            "    origin = batch.origin",
-            "    line = batch.first - 1",
-            f"    for raw in batch.{takes}:",
-            "        line += 1",
-        ]
+        head += ["    origin = batch.origin", f"    rest = iter(batch.{takes})"]
+        head += ["    left = rest.__length_hint__", "    end = batch.first + len(batch) - 1"] if code.asks_left else []
+        head += ["    line = batch.first - 1"] if code.counted else []
+        head += ["    for raw in rest:", *(["        line += 1"] if code.counted else [])]
     else:
-        head += ["    seen = 0", "    for event in batch:", "        seen += 1"]
+        head += ["    rest = iter(batch)", *(["    seen = 0"] if code.counted else [])]
+        head += ["    for event in rest:", *(["        seen += 1"] if code.counted else [])]
     if spent is not None:
         head.append("        " + _LOOK.format(0))
     head.append("        try:")
@@ -209,7 +211,7 @@ class SegmentObserver:
             self._absorbing = downstream.absorbing_stage()
             self._absorber = downstream if self._absorbing is not None else None
         self._to_bytes = to_bytes  # whether lines may be edited as bytes
-        self._ahead = True  # whether what filters read is decoded ahead of the rest
+        self._selective = True  # whether many are expected to be lost
         self._seen = self._passed = self._unspliced = 0
         self._steps = steps
         self._nodes = nodes
@@ -289,7 +291,10 @@ class SegmentObserver:
             entered = [count] * len(meter.labels)
             for (stage, what), gone in zip(clocked.counters, counts, strict=True):
                 for later in range(stage + 1, len(entered)):
-                    entered[later] += gone if what == "made" else -gone if what in ("filtered", "merged") else 0
+                    if what == PASSED:
+                        entered[later] = gone
+                    else:
+                        entered[later] += gone if what == "made" else -gone if what in ("filtered", "merged") else 0
             meter.clocked(cpu, count, entered, context.meter.look)
         else:
             meter.took(cpu, count)
@@ -316,15 +321,15 @@ class SegmentObserver:
 
     def _choose(self, segment: Segment) -> None:
         """Choose the loop for the lines to come, by those that came: each way of it gives the same."""
-        way = self._to_bytes, self._ahead
+        way = self._to_bytes, self._selective
         if self._to_bytes and self._unspliced * 2 > self._passed:
             self._to_bytes = False  # most of those that pass have to be decoded in spite of it
-        elif segment.decodes_late:
-            self._ahead = self._passed < self._seen * _MANY
-        elif not self._ahead:
-            self._ahead = self._passed < self._seen * _FEW
+        elif segment.decodes_late or any(what == PASSED for _, what in segment.counters):
+            self._selective = self._passed < self._seen * _MANY
+        elif not self._selective:
+            self._selective = self._passed < self._seen * _FEW
         self._seen = self._passed = self._unspliced = 0
-        if way != (self._to_bytes, self._ahead):
+        if way != (self._to_bytes, self._selective):
             for takes in [takes for takes in self._segments if takes[0] != "events"]:
                 del self._segments[takes]
             self._meters.clear()
@@ -347,13 +352,13 @@ class SegmentObserver:
         taken, absorbed = takes
         if not absorbed:
             return compile_segment(
-                self._steps, taken, self._kept, to_bytes=self._to_bytes, ahead=self._ahead, spent=spent
+                self._steps, taken, self._kept, to_bytes=self._to_bytes, selective=self._selective, spent=spent
             )
         absorber = self._absorber
         assert absorber is not None
         assert self._absorbing is not None
         last = Step(self._absorbing, absorber.node.name, absorber.node.place)
-        return compile_segment([*self._steps, last], taken, self._kept, ahead=self._ahead, spent=spent)
+        return compile_segment([*self._steps, last], taken, self._kept, selective=self._selective, spent=spent)
 
     def _drop(self, count: int) -> None:
         node = self._nodes[0]
@@ -365,10 +370,13 @@ class SegmentObserver:
         """Count what became of a batch at each stage. Gives how many events are left behind the last."""
         nodes, rejections = self._nodes, self._rejected
         noted: list[tuple[int, str]] = []
+        passed = {stage: count for (stage, what), count in zip(segment.counters, counts, strict=True) if what == PASSED}
         with self._context.ledger.lock:
             if self._unseen and nodes:
                 nodes[0].dropped["stream failed"] += self._unseen
             for (stage, what), count in zip(segment.counters, counts, strict=True):
+                if stage in passed and what in (PASSED, "filtered"):
+                    continue  # with those that were left out before it, what has not passed is known below
                 if count and what == UNSPLICED:
                     self._unspliced += count
                 elif count:
@@ -384,6 +392,8 @@ class SegmentObserver:
                         noted.append((stage, what))
             for stage, node in enumerate(nodes):
                 node.taken += taken
+                if stage in passed:
+                    node.filtered += taken - (0 if stage else self._unseen) - passed[stage] - rejections[stage]
                 if rejections[stage]:
                     node.rejected += rejections[stage]
                     rejections[stage] = 0
@@ -424,13 +434,20 @@ class SegmentObserver:
         if stage.on_error == "dead_letter":
             self._context.reject(record)
         elif stage.on_error == "fail":
-            seen = batch.index(values["line"]) + 1 if isinstance(batch, Lines) else values["seen"]
-            self._unseen = len(batch) - seen
+            self._unseen = len(batch) - _seen(batch, values)
             self._failure = ParseError(
                 f"{self._context.pipeline.name}, {step}: {record.data['error']} (line {record.line} of {record.runner})"
             )
             return True
         return False
+
+
+def _seen(batch: Batch, values: dict[str, Any]) -> int:
+    """Give how many of a batch have come, by the local variables of a loop over it."""
+    if "rest" in values:
+        return len(batch) - values["rest"].__length_hint__()  # type: ignore[no-any-return]
+    assert isinstance(batch, Lines)
+    return batch.index(values["line"]) + 1
 
 
 def taken_of(batch: Batch) -> Taken:
@@ -451,7 +468,8 @@ def _record(error: Exception, values: dict[str, Any], step: Step, segment: Segme
     origin: Origin
     if envelope == "lines":
         assert isinstance(batch, Lines)
-        origin, line, raw, part = batch.origin, values["line"], values["raw"], ""
+        origin, raw, part = batch.origin, values["raw"], ""
+        line = batch.first + _seen(batch, values) - 1 if "rest" in values else values["line"]
         if segment.takes == "ended":
             raw = raw[:-1]
         if batch.repaired:

@@ -151,8 +151,8 @@ def test_the_time_of_the_event_is_a_field_that_is_read(tmp_path: Path) -> None:
 
 
 def test_the_source_is_shown_when_asked_for(tmp_path: Path) -> None:
-    assert "for raw in batch.lines" not in plan(tmp_path, "parse: json")
-    assert "for raw in batch.lines" in explain(tmp_path, "--source").stdout
+    assert "rest = iter(batch.lines)" not in plan(tmp_path, "parse: json")
+    assert "rest = iter(batch.lines)" in explain(tmp_path, "--source").stdout
 
 
 @pytest.mark.parametrize(

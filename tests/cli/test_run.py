@@ -267,7 +267,7 @@ def test_list_describe_schema_explain(tmp_path: Path) -> None:
         assert described.exit_code == 0, (name, described.output)
     assert command("describe", "parse", cwd=tmp_path).stdout == CliRunner().invoke(cli, ["describe", "parse"]).stdout
     explained = command("explain", "--source", "x.yaml", cwd=tmp_path).stdout
-    assert "for raw in batch.lines:" in explained
+    assert "rest = iter(batch.lines)" in explained
     assert "# operators[0] filter (x.yaml:8)" in explained
     assert "boundary block, at most 10,000 events in flight" in explained
     assert json.loads(command("schema", cwd=tmp_path).stdout)["type"] == "object"

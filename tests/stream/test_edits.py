@@ -498,9 +498,9 @@ def test_how_lines_are_read_is_chosen_by_how_many_pass(monkeypatch: pytest.Monke
     ways: list[bool] = []
     compile_ = segment_module.compile_segment
 
-    def compile_segment(*arguments: Any, ahead: bool = True, **options: Any) -> Segment:
-        ways.append(ahead)
-        return compile_(*arguments, ahead=ahead, **options)
+    def compile_segment(*arguments: Any, selective: bool = True, **options: Any) -> Segment:
+        ways.append(selective)
+        return compile_(*arguments, selective=selective, **options)
 
     monkeypatch.setattr(segment_module, "compile_segment", compile_segment)
     stages = [op.parse("json"), op.filter("pid > 0"), op.dedupe("n"), op.set(m="n + 1"), op.map("this")]

@@ -138,7 +138,7 @@ def test_where_most_events_are_decoded_after_all_they_are_decoded_at_once() -> N
     ahead = compile_segment(steps, "encoded")
     assert ahead.read_ahead == {"pid"}
     assert ahead.decodes_late
-    assert not compile_segment(steps, "encoded", ahead=False).read_ahead
+    assert not compile_segment(steps, "encoded", selective=False).read_ahead
     observer = SegmentObserver(steps, [Node(step.label) for step in steps], Probe(), new_context())
     observer.on_batch([encoded(b'{"pid":1}') for _ in range(1000)])
     assert "decode_fields" in observer._segments["encoded", False].source
