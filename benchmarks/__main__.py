@@ -1,6 +1,6 @@
 """Measure, and show what was measured as tables; write it as JSON; put it into the README as a chart and a table.
 
-python -m benchmarks                        # everything: J1 J2 J3 keep1 start idle latency stage boundary workers growth
+python -m benchmarks                        # everything: J1 J2 J3 keep1 start idle latency steady stage boundary workers compression growth
 python -m benchmarks J1 latency --quick     # some parts, little of each
 python -m benchmarks --readme               # everything, then the chart and the table of the README
 python -m benchmarks --from speed.json --readme   # the same from what was measured before

@@ -208,33 +208,65 @@ def _latencies(command: list[str], output: Path, lines: int) -> list[float]:
     return found
 
 
+def _delivering(directory: Path, lines: int, rate: int) -> dict[str, tuple[list[str], Path]]:
+    """Give commands that take a child's lines into a file, one by one as it writes them, and the files."""
+    steady = contender("steady", lines, rate)
+    ours, plain, bare = directory / "ours.out", directory / "hand.out", directory / "bare.out"
+    text = pipeline(steady, ["parse: json", 'filter: event == "EXEC"'], [f"file: {ours}"])
+    return {
+        "rx_collector": (_ours(directory, "delivering", text), ours),
+        "by hand, a line at a time": (contender("forward", plain, *steady), plain),
+        "the child alone, into the file": (["sh", "-c", f"exec {' '.join(steady)} >> {bare}"], bare),
+    }
+
+
+def _delays(
+    contenders: dict[str, tuple[list[str], Path]], lines: int, rounds: int, say: _Say
+) -> dict[str, dict[str, float]]:
+    """Give the percentiles of the time from a child's write to the byte in the file."""
+    taken: dict[str, list[list[float]]] = {what: [] for what in contenders}
+    for number in range(1, rounds + 1):
+        for what, (command, output) in contenders.items():
+            say(f"{what}, round {number} of {rounds}")
+            found = _latencies(command, output, lines)
+            taken[what].append(found[len(found) // 10 :])  # what waited for the start is no latency of the flow
+    return {
+        what: {
+            "p50_ms": statistics.median(percentile(found, 0.5) for found in rounds_) * 1e3,
+            "p99_ms": statistics.median(percentile(found, 0.99) for found in rounds_) * 1e3,
+            "least_p99_ms": min(percentile(found, 0.99) for found in rounds_) * 1e3,
+            "most_ms": max(map(max, rounds_)) * 1e3,
+        }
+        for what, rounds_ in taken.items()
+    }
+
+
 def latency(sizes: Sizes, say: _Say) -> dict[str, Any]:
     """From a child's write to the byte in the file, at 1,000 events/s, beside the least that can be done."""
-    results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
-        steady = contender("steady", sizes.latency_lines, 1000)
-        ours, plain, bare = directory / "ours.out", directory / "hand.out", directory / "bare.out"
-        text = pipeline(steady, ["parse: json", 'filter: event == "EXEC"'], [f"file: {ours}"])
-        contenders = {
-            "rx_collector": (_ours(directory, "latency", text), ours),
-            "by hand, a line at a time": (contender("forward", plain, *steady), plain),
-            "the child alone, into the file": (["sh", "-c", f"exec {' '.join(steady)} >> {bare}"], bare),
-        }
-        taken: dict[str, list[list[float]]] = {what: [] for what in contenders}
-        for number in range(1, sizes.rounds + 1):
-            for what, (command, output) in contenders.items():
-                say(f"{what}, round {number} of {sizes.rounds}")
-                found = _latencies(command, output, sizes.latency_lines)
-                taken[what].append(found[len(found) // 10 :])  # what waited for the start is no latency of the flow
-        for what, rounds in taken.items():
-            results[what] = {
-                "p50_ms": statistics.median(percentile(found, 0.5) for found in rounds) * 1e3,
-                "p99_ms": statistics.median(percentile(found, 0.99) for found in rounds) * 1e3,
-                "least_p99_ms": min(percentile(found, 0.99) for found in rounds) * 1e3,
-                "most_ms": max(map(max, rounds)) * 1e3,
-            }
+        results = _delays(_delivering(Path(name), sizes.latency_lines, 1000), sizes.latency_lines, sizes.rounds, say)
     return {"lines": sizes.latency_lines, "rounds": sizes.rounds, "per_second": 1000, "results": results}
+
+
+def steady(sizes: Sizes, say: _Say) -> dict[str, Any]:
+    """Lines that a child writes one by one, ten thousand of them a second: the delay, and CPU once all is warm."""
+    lines, rate = sizes.latency_lines * 5, 10_000
+    with tempfile.TemporaryDirectory() as name:
+        contenders = _delivering(Path(name), lines, rate)
+        results = _delays(contenders, lines, sizes.rounds, say)
+        shares: dict[str, list[float]] = {what: [] for what in list(contenders)[:-1]}
+        for number in range(1, sizes.rounds + 1):
+            for what in shares:
+                say(f"{what}, CPU, round {number} of {sizes.rounds}")
+                with started(contenders[what][0]) as process:
+                    time.sleep(lines / rate / 2)
+                    before, began = cpu_of(process.pid), time.monotonic()
+                    time.sleep(lines / rate / 4)
+                    shares[what].append((cpu_of(process.pid) - before) / (time.monotonic() - began))
+                    process.wait()
+        for what, share in shares.items():
+            results[what]["cpu_percent"] = statistics.median(share) * 100
+    return {"lines": lines, "rounds": sizes.rounds, "per_second": rate, "results": results}
 
 
 def idle(sizes: Sizes, say: _Say) -> dict[str, Any]:
@@ -525,6 +557,7 @@ PARTS: dict[str, Callable[[Sizes, _Say], dict[str, Any]]] = {
     "start": start,
     "idle": idle,
     "latency": latency,
+    "steady": steady,
     "stage": stage,
     "boundary": boundary,
     "workers": workers,

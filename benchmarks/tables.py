@@ -32,6 +32,7 @@ _ABOUT = {
     "start": "from the start of `rx-collector run` to the first event, {starts} times",
     "idle": "a child that prints nothing, for {seconds:g} s",
     "latency": "from a child's write to the byte in the file, {per_second:,} events/s, {lines:,} of them, {rounds} rounds",
+    "steady": "lines that a child writes one by one, {per_second:,} a second, {lines:,} of them, CPU without the child",
     "stage": "one more fused stage, {lines:,} events, the difference that {more} more make",
     "workers": "pipelines whose first operators several processes share, {lines:,} lines, ratios to one process",
     "compression": "J2 into a gzip file at level 3, {lines:,} lines, ratios to the typed Struct",

@@ -34,8 +34,9 @@ _MOST_STDERR_WAITING = 10_000
 class Incarnation:
     """The n-th start of a runner's child.
 
-    It reads what is there, at most 256 KiB at once, and never waits for more, so an idle stream has no latency. While the
-    observer blocks, the pipe fills and the child waits in write(2); stderr is drained by the supervisor all the same.
+    It reads what is there, at most 256 KiB at once, and waits for no more of it, so a quiet stream has no latency; only
+    while many lines come, a few at a time, a millisecond goes by between two reads. While the observer blocks, the pipe
+    fills and the child waits in write(2); stderr is drained by the supervisor all the same.
     """
 
     def __init__(

@@ -22,7 +22,21 @@ from benchmarks.tables import tables
 
 pytestmark = pytest.mark.once
 ROOT = Path(__file__).parent.parent.parent
-PARTS = ("J1", "J2", "J3", "keep1", "start", "idle", "latency", "stage", "boundary", "workers", "compression", "growth")
+PARTS = (
+    "J1",
+    "J2",
+    "J3",
+    "keep1",
+    "start",
+    "idle",
+    "latency",
+    "steady",
+    "stage",
+    "boundary",
+    "workers",
+    "compression",
+    "growth",
+)
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
