@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from rx_collector.switches import is_on
-
 __all__ = ["Pace"]
 
 _MANY: Final = 5_000  # events a second
@@ -18,7 +16,7 @@ class Pace:
 
     A thread that takes an event wakes up for it, has to wait for the interpreter, and calls all that follows: some tens of
     microseconds, for one event as for a hundred. So while more than 5,000 events a second come, they are taken every
-    `pause` seconds, and below that each as soon as it is there. For one thread.
+    `pause` seconds, and below that each as soon as it is there; always so without a pause. For one thread.
 
     >>> pace = Pace(0.002)
     >>> for moment in range(1, 21):
@@ -34,7 +32,7 @@ class Pace:
     __slots__ = ("_count", "_gap", "_last", "_pause", "until")
 
     def __init__(self, pause: float) -> None:
-        self._pause = pause if is_on("pacing") else 0.0
+        self._pause = pause
         self._last = 0.0
         self._gap = _LONGEST  # seconds between two takings, on average
         self._count = 0.0  # events of one, on average

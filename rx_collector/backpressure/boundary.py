@@ -16,11 +16,12 @@ from rx_collector.backpressure.strategy import Change, Strategy
 from rx_collector.event import Event
 from rx_collector.ledger import Node
 from rx_collector.pace import Pace
+from rx_collector.switches import is_on
 
 __all__ = ["Boundary"]
 
 _LOOK = 0.2  # seconds in which a store that can be reached is reached
-_PAUSE = 0.001  # seconds between two batches that are given out, while many events come
+_PAUSE = 0.001 if is_on("pacing") else 0.0  # seconds between two batches that are given out, while many events come
 _ENOUGH = 512  # events that are not kept waiting for more
 
 

@@ -263,16 +263,27 @@ def stop_on_signals(
         else:
             logger.warning("SIGHUP: only 'rx-collector run' loads its files again; this goes on with what it has")
 
+    def ignore(number: int, frame: object) -> None:
+        """Stay deaf, as a shell wants what it starts with ``&``. A child gets its default back from exec, where it would
+        inherit SIG_IGN, but for a program in between.
+        """
+
     wakeup = signal.set_wakeup_fd(collector.signals(), warn_on_full_buffer=False)
     old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         old[signal.SIGHUP] = signal.signal(signal.SIGHUP, hang_up)
         if early is not None and early.came:
             hang_up(signal.SIGHUP, None)
+    if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
+        old[signal.SIGQUIT] = signal.signal(signal.SIGQUIT, ignore)
     try:
         yield
     finally:
         signal.set_wakeup_fd(wakeup)
         for number, handler in old.items():
-            if signal.getsignal(number) in (handle, hang_up):  # and not what is there until the process has ended
+            if signal.getsignal(number) in (
+                handle,
+                hang_up,
+                ignore,
+            ):  # and not what is there until the process has ended
                 signal.signal(number, handler)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from rx_collector.config.options import COUNT, DURATION, Choice, Scope, described, option
-from rx_collector.expressions.option import EXPRESSION, Evaluation
+from rx_collector.expressions.option import EXPRESSION, Evaluation, fields_read
 from rx_collector.log import logger
 from rx_collector.operators._state import SET_BACK
 from rx_collector.stream.operator import Stage, operator
@@ -46,6 +46,12 @@ class Log(Stage):
         for name in ("count", "time"):
             if getattr(self, name) == 0:
                 scope.child(name).wrong("it must be more than nothing")
+
+    def needs(self) -> frozenset[str] | None:
+        return fields_read(self.show)
+
+    def leaves(self, fields: frozenset[str]) -> bool:
+        return True
 
     def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
         limit = code.state(lambda: _Limit(self.count, round(self.time * 1e9), self.level.upper()), "limit")

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Final
 
 from rx_collector.operators.buffer import Buffer
-from rx_collector.operators.fields import Drop, Keep, Rename
-from rx_collector.operators.filter import Filter
-from rx_collector.operators.parse import Parse
 from rx_collector.operators.placed import steps_of
-from rx_collector.operators.tap import Tap
 from rx_collector.pipeline.project import Project
 from rx_collector.stream.operator import Operator
 
 __all__ = ["largest_event"]
 
-#: Operators behind which an event is not larger than its line, but for names that the file itself gives.
-_KEEP_SIZE: Final = (Parse, Filter, Drop, Keep, Rename, Tap)
+#: Operators behind which an event is not larger than its line, but for names that the file itself gives: those that take
+#: fields out of it, and those that pass it on or do not.
+_KEEP_SIZE: Final = frozenset(
+    ["parse", "drop", "keep", "rename"]
+    + ["filter", "where", "tap", "log", "limit", "skip", "sample", "throttle", "dedupe", "debounce", "sort", "timeout"]
+)
 
 
 def largest_event(project: Project, pipeline: str) -> tuple[int, str]:
@@ -43,4 +43,4 @@ def _factor(operator: Operator) -> int | None:
     """Give by how much an operator can make an event larger, None when nothing bounds it."""
     if isinstance(operator, Buffer):
         return operator.count
-    return 1 if isinstance(operator, _KEEP_SIZE) else None
+    return 1 if operator.name in _KEEP_SIZE else None

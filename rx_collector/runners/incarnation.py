@@ -27,7 +27,7 @@ from rx_collector.waker import LONGEST_WAIT, Waker
 __all__ = ["Incarnation"]
 
 _READ_SIZE = 1 << 18
-_PAUSE = 0.001  # seconds between two reads, while many lines come, a few at a time
+_PAUSE = 0.001 if is_on("pacing") else 0.0  # seconds between two reads, while many lines come, a few at a time
 _MOST_STDERR_WAITING = 10_000
 
 

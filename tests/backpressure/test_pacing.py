@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -9,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from rx_collector import pace
 from rx_collector.backpressure import STRATEGIES, Boundary
 from rx_collector.event import Event
 from rx_collector.pace import Pace
@@ -53,11 +55,6 @@ class Drained:
         """Whether what was offered is let wait."""
         wait_until(lambda: self.boundary._wanted > 1, "it waits for more")
         return self.thread.is_alive()
-
-
-@pytest.fixture(autouse=True)
-def _with_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "is_on", lambda switch: True)
 
 
 def test_events_are_given_out_together_once_there_are_enough() -> None:
@@ -156,9 +153,16 @@ def test_a_long_silence_is_forgotten_soon() -> None:
     assert pace.until > 0
 
 
-def test_the_switch_turns_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "is_on", lambda switch: switch != "pacing")
-    pace_ = Pace(0.001)
+def test_without_a_pause_none_comes() -> None:
+    pace = Pace(0.0)
     for number in range(1000):
-        pace_.took(100, number / 1000)
-    assert pace_.until <= 999 / 1000
+        pace.took(100, number / 1000)
+        assert pace.until <= number / 1000
+
+
+@pytest.mark.slow
+def test_the_switch_turns_it_off() -> None:
+    code = "from rx_collector.backpressure import boundary; from rx_collector.runners import incarnation"
+    code += "; print(boundary._PAUSE, incarnation._PAUSE)"
+    environment = {**os.environ, "RX_COLLECTOR_WITHOUT": "pacing"}
+    assert subprocess.check_output([sys.executable, "-c", code], env=environment, text=True) == "0.0 0.0\n"

@@ -120,7 +120,9 @@ TOUCHED = "parse: {format: json, check: touched}"
         ),
         ([TOUCHED], "check: touched leaves out no line: what follows is no filter by a text", "are left"),
         (["parse: json", "limit: 10"], "not fused: it ends the stream", "between batches"),
-        (["parse: json", "log: {show: pid}"], "log takes all of it", "another one"),
+        (["parse: json", "log: {show: pid}"], "of each line pid is decoded; a sink", "whole"),
+        (["parse: json", "log: {show: this}"], "'this' uses it as a whole", "another one"),
+        (["parse: json", "redact: [token]"], "redact takes all of it", "another one"),
         (
             ["parse: json", "window: {every: 1s, by: pid, aggregate: {n: count()}}", "set: {z: pid}"],
             "of each line pid is decoded, and no more of it",

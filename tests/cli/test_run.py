@@ -17,6 +17,10 @@ from click.testing import CliRunner
 
 import rx_collector
 from rx_collector.cli import cli
+from rx_collector.cli.files import load_all
+from rx_collector.cli.run import stop_on_signals
+from rx_collector.pipeline.collector import Collector
+from rx_collector.runners.launch import _signals_are_held
 from tests.cli.test_errors import GOOD, command
 from tests.conftest import wait_until
 
@@ -208,6 +212,38 @@ def test_a_sink_that_hangs_is_given_up_after_the_drain_time(tmp_path: Path) -> N
     pipeline = report["pipelines"]["all"]
     lost = sum(pipeline["dropped"].values()) + pipeline["sinks"]["exec"]["failed"]
     assert lost == pipeline["in"] - pipeline["filtered"] - pipeline["sinks"]["exec"]["delivered"] > 0
+
+
+#: Sends its collector a SIGQUIT, and prints which signals it ignores itself.
+QUITTING = (
+    "import os; os.kill(os.getppid(), 3); print(*[l for l in open('/proc/self/status') if l.startswith('SigIgn')])"
+)
+
+
+def test_in_the_background_of_a_script_a_child_hears_what_the_collector_does_not(tmp_path: Path) -> None:
+    """A shell lets what it starts with & ignore SIGINT and SIGQUIT."""
+    (tmp_path / "x.yaml").write_text(
+        f"runners: {{it: {{command: [{sys.executable}, -c, {json.dumps(QUITTING)}]}}}}\n"
+        "pipelines: {all: {from: it, sinks: [{file: {path: out, format: text}, backpressure: block}]}}\n"
+    )
+    run = [sys.executable, "-m", "rx_collector", "run", "-q", "x.yaml"]
+    shown = subprocess.run(["sh", "-c", '"$@" & wait $!', "sh", *run], cwd=tmp_path, timeout=30, check=False)
+    assert shown.returncode == 0
+    ignored = int((tmp_path / "out").read_text().split()[1], 16)
+    assert ignored & (1 << signal.SIGINT - 1 | 1 << signal.SIGQUIT - 1) == 0
+
+
+def test_a_child_needs_no_program_in_between_for_that(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(GOOD)
+    old = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGQUIT)}
+    try:
+        assert _signals_are_held()
+        with stop_on_signals(Collector(load_all((str(tmp_path / "x.yaml"),), None))):
+            assert not _signals_are_held()
+        assert [signal.getsignal(number) for number in old] == [signal.SIG_IGN] * 2
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
 
 
 def test_duration(tmp_path: Path) -> None:

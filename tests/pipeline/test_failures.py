@@ -393,6 +393,20 @@ def test_explain_states_the_worst_case_of_each_boundary(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_what_passes_events_on_as_they_are_makes_no_worst_case_worse(tmp_path: Path) -> None:
+    operators = (
+        "[parse: json, where: n > 1, tap: this, log: this, skip: 1, sample: {every: 2}, throttle: {count: 1, time: 1s},"
+        " dedupe: n, debounce: 1s, sort: 1s, timeout: 1m, limit: 9]"
+    )
+    (tmp_path / "x.yaml").write_text(
+        "runners: {lines: {command: [cat], max_line: 1KiB}}\n"
+        f"pipelines: {{all: {{from: lines, operators: {operators}, sinks: [{{null: , backpressure: block}}]}}}}\n"
+    )
+    explained = command("explain", "x.yaml", cwd=tmp_path)
+    assert "worst case: 10,000 events, 9.766MiB (1KiB each)" in explained.stdout, explained.stderr
+
+
+@pytest.mark.slow
 def test_describe_tells_the_guarantee_and_the_options(tmp_path: Path) -> None:
     for name in STRATEGIES:
         described = " ".join(command("describe", name, cwd=tmp_path).stdout.split())

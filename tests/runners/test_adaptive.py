@@ -84,6 +84,7 @@ written.touch()
 """
 
 
+@pytest.mark.fast_path
 @pytest.mark.parametrize("room", [True, False])
 @pytest.mark.parametrize("output", ["pipe", "pty"])
 def test_while_many_lines_come_they_are_read_together(
@@ -105,7 +106,7 @@ def test_while_many_lines_come_they_are_read_together(
     Clock.sleep = staticmethod(sleep)  # type: ignore[attr-defined]
     monkeypatch.setattr(incarnation, "time", Clock)
     monkeypatch.setattr(pace, "_MANY", 0)
-    monkeypatch.setattr(pace, "is_on", lambda switch: True)
+    monkeypatch.setattr(incarnation, "_PAUSE", 0.001)
     if not room:
         monkeypatch.setattr(incarnation, "widen", lambda descriptor, wanted: 16)
     if not room or output == "pty":

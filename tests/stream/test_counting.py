@@ -40,6 +40,7 @@ STAGES: dict[str, Any] = {
     "flat_map": lambda: op.flat_map("[this, this]"),
     "dedupe": lambda: op.dedupe("n"),
     "skip": lambda: op.skip(2),
+    "log": lambda: op.log("n", level="debug"),
     "set": lambda: op.set(m="n + 1"),
     "set a line": lambda: op.set(at="meta.line"),
     "rename": lambda: op.rename(n="number"),
