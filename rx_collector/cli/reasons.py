@@ -47,6 +47,8 @@ def not_fused(operator: Operator) -> str:
 class TakenIn(Stage):
     """Stands for a window at the end of the loop before it, as far as it decides what is decoded there."""
 
+    absorbs = True
+
     grouping: Grouping
 
     @property
@@ -65,6 +67,19 @@ class TakenIn(Stage):
     def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
         for evaluation in self.values():
             code.write(code.value(evaluation))
+        code.absorbed = True
+
+
+@described
+class _End(Stage):
+    """Stands for such a window of which nothing is known."""
+
+    absorbs = True
+
+    def needs(self) -> frozenset[str] | None:
+        return frozenset()
+
+    def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
         code.absorbed = True
 
 
@@ -194,12 +209,13 @@ def of_row(row: Sequence[Step], segment: Segment, *, to_bytes: bool) -> Iterator
     following = [step for step in from_parse[1:] if isinstance(step.operator, Stage)]
     stages = [step.operator for step in following if isinstance(step.operator, Stage)]
     reads = () if first.time is None else (first.time.field,)
+    unspliced = "the edits want it whole" if isinstance(row[-1].operator, TakenIn) else "not edited on the bytes"
     ahead = any(line.strip().startswith("peek = ") for line in segment.source.splitlines())
     if not ahead:
         yield f"each line is decoded as a whole: {_why_not_ahead(first, from_parse)}"
         yield from _of_touched(first, from_parse, segment)
         if _may_be_ahead(first) and (why := _why_not_spliced(following, reads, to_bytes=to_bytes)):
-            yield f"not edited on the bytes: {why}"
+            yield f"{unspliced}: {why}"
         return
     planned = plan(stages, reads, to_bytes=to_bytes)
     names = sorted(planned.reads)
@@ -230,7 +246,7 @@ def of_row(row: Sequence[Step], segment: Segment, *, to_bytes: bool) -> Iterator
         yield f"{what}; the rest at {row[at].label}, of those that come so far"
     yield from _of_touched(first, from_parse, segment)
     if not spliced and (why := _why_not_spliced(following, reads, to_bytes=to_bytes)):
-        yield f"not edited on the bytes: {why}"
+        yield f"{unspliced}: {why}"
 
 
 def _of_touched(parse: Parse, from_parse: Sequence[Step], segment: Segment) -> Iterator[str]:
@@ -296,18 +312,20 @@ def _needed(stage: Stage) -> frozenset[str] | None:
 
 
 def _why_not_spliced(following: Sequence[Step], reads: Iterable[str], *, to_bytes: bool) -> str:
-    """Find the stage for which a row that edits lines ends in no splice, and what it does not go together with."""
+    """Find the stage for which edits are not pending to the end of a row, and what it does not go together with."""
     reads = tuple(reads)
     stages = [step.operator for step in following if isinstance(step.operator, Stage)]
     if not any(stage.edits() for stage in stages):
         return ""  # nothing is edited
     if not is_on("edits"):
         return "RX_COLLECTOR_WITHOUT turns edits off"
-    if not to_bytes:
+    absorbed = any(stage.absorbs for stage in stages)
+    if not to_bytes and not absorbed:
         return "what follows the loop reads the fields"
 
     def splices(some: Sequence[Stage]) -> bool:
-        return plan(some, reads, to_bytes=True).edits
+        row = [*some, _End()] if absorbed and not some[-1].absorbs else some
+        return plan(row, reads, to_bytes=True).edits
 
     def stands(some: Sequence[Stage]) -> bool:
         return splices(some) or not any(stage.edits() for stage in some)

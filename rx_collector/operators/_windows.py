@@ -71,6 +71,8 @@ def _age(state: State) -> tuple[int, int, int, State]:
 class Fold(Stage):
     """Takes an event into its window, at the end of the loop of the stages before. Only the first of a window is made."""
 
+    absorbs = True
+
     windows: Windows
 
     @property
@@ -127,7 +129,9 @@ class Folding:
         return value
 
     def keys_and_event(self) -> str:
-        """Give the sources of the keys and of the event, for a window that is opened for it."""
+        """Give the sources of the keys and of the event, for a window that is opened for it: of that one it needs no more
+        than where and when it came. What edits are pending for is not in it.
+        """
         return f"{self._keys}, {'event' if self.code.has_event else self.code.event_source()}"
 
     def find(self, place: str, start: str, end: str, touched: str, *, one_of_several: bool = False) -> str:

@@ -95,15 +95,23 @@ class Child:
 
     def stop(self, reason: str = "") -> None:
         """Begin the stop ladder, once. The first `reason` counts."""
-        self._owner.submit(lambda: self._begin_stop(reason))
+        self._submit(lambda: self._begin_stop(reason))
 
     def kill(self) -> None:
         """Send SIGKILL to the group now, whatever the ladder says."""
-        self._owner.submit(self._kill)
+        self._submit(self._kill)
 
     def output_ended(self) -> None:
         """The reader is at the end of stdout, or gave it up."""
-        self._owner.submit(self._on_output_ended)
+        self._submit(self._on_output_ended)
+
+    def _submit(self, command: Callable[[], None]) -> None:
+        try:
+            self._owner.submit(command)
+        except RuntimeError:
+            # There are no threads any more, at the end of the interpreter say; one that is gone needs none.
+            if not self.exited.is_set():
+                raise
 
     # What follows runs on the supervisor's thread.
 

@@ -166,6 +166,7 @@ class SegmentCode:
         self.has_time = False
         self.part: str | None = None  # the source of the part, where a stage made several events of one
         self.peek: dict[str, str] | None = None  # fields that were decoded ahead of the payload
+        self.assigned: dict[str, str] = {}  # fields that pending edits set, and the source of what to
         self.held: dict[str, str] = {}  # fields that are in a variable as well, since they are read again
 
     # Writing
@@ -312,7 +313,7 @@ class SegmentCode:
             self.owned = True
             self.peek = None
             write_dict_edits(self, self.pending)
-            self.pending = []
+            self.pending, self.assigned = [], {}
         elif self.payload == "event":
             self.write("data = event._data")
             self.write("if data.__class__ is not dict: data = event.data")
@@ -378,6 +379,8 @@ class SegmentCode:
 
     def field(self, name: str) -> str:
         """Give the source that reads a field of the payload (for expressions)."""
+        if name in self.assigned:
+            return self.assigned[name]
         if self.peek is not None and name in self.peek:
             return self.peek[name]
         if name in self.held:
@@ -409,7 +412,8 @@ class SegmentCode:
         return evaluation.render(self)
 
     def _prepare(self, expression: Expression) -> None:
-        peeked = self.peek is not None and expression.fields is not None and expression.fields <= self.peek.keys()
+        known = self.assigned.keys() | (self.peek or {}).keys()
+        peeked = self.peek is not None and expression.fields is not None and expression.fields <= known
         if not peeked and (expression.fields is None or expression.fields):
             self.data()
         needs_event = self.envelope == "lines" and not expression.metas <= _META_OF_LINES.keys()
@@ -448,6 +452,14 @@ class SegmentCode:
     def pend(self, edits: Sequence[Edit]) -> None:
         """Note what is to be changed in the line at the end of the loop (where it `splices`)."""
         self.pending += edits
+        for edit in edits:
+            if edit.kind == "set":
+                self.assigned[edit.name] = edit.variable or self.bind(edit.value, "constant")
+            elif edit.kind == "keep":
+                self.assigned = {name: value for name, value in self.assigned.items() if name in edit.fields}
+            else:
+                for name in edit.names:
+                    self.assigned.pop(name, None)
         self.pristine = self.encoded = self.is_line = self.has_event = False
 
     def take_event(self, source: str) -> None:

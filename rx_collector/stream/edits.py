@@ -96,8 +96,9 @@ class Edit:
 @frozen
 class Plan:
     """What a row of stages asks of the decoder: the fields that are read, those whose bytes are cut out or put together,
-    and those that must not be there. `edits` tells whether the row ends in a splice, `unread` whether nothing in it or
-    behind it wants more of the line than that, `learned` that the splice is that of lines whose layout is learned.
+    and those that must not be there. `edits` tells whether edits are pending to the end of the row, in a splice or for
+    nobody, `unread` whether nothing in it or behind it wants more of the line than that, `learned` that the splice is that
+    of lines whose layout is learned.
     """
 
     reads: frozenset[str]
@@ -115,7 +116,8 @@ def plan(stages: Sequence[Stage], reads: Iterable[str], *, to_bytes: bool) -> Pl
     """
     if not is_on("projection"):
         return Plan(frozenset())
-    row = _Row(set(reads))
+    absorbed = bool(stages) and stages[-1].absorbs
+    row = _Row(set(reads), splices=not absorbed)
     ahead: frozenset[str] | None = None  # what is read before the first edit
     for stage in stages:
         edits = stage.edits()
@@ -124,6 +126,8 @@ def plan(stages: Sequence[Stage], reads: Iterable[str], *, to_bytes: bool) -> Pl
         if not row.takes(stage.needs() if edits is None else stage.edits_read(), edits or ()):
             break
     else:
+        if absorbed and is_on("edits") and row.edited:
+            return Plan(frozenset(row.read), edits=True, unread=True)
         if to_bytes and is_on("edits") and row.edited and row.cost <= _MOST_COST and not row.absent & row.read:
             return Plan(frozenset(row.read), frozenset(row.pieces), frozenset(row.absent), True, True)
         if to_bytes and is_on("edits") and is_on("layouts") and row.edited and row.values <= _MOST_VALUES:
@@ -134,13 +138,15 @@ def plan(stages: Sequence[Stage], reads: Iterable[str], *, to_bytes: bool) -> Pl
 
 
 class _Row:
-    """What is known of a row of stages as far as it was looked at."""
+    """What is known of a row of stages as far as it was looked at. Where none `splices`, all edits are alike."""
 
-    def __init__(self, read: set[str]) -> None:
+    def __init__(self, read: set[str], *, splices: bool) -> None:
         self.read = read
         self.edited = False
         self.kept: frozenset[str] | None = None  # the only fields that are left, where a stage keeps some
         self.changed: set[str] = set()
+        self.assigned: set[str] = set()  # of these, those whose value is in a variable
+        self._splices = splices
         self.pieces: set[str] = set()
         self.absent: set[str] = set()
         self.cost = 0.0
@@ -148,10 +154,15 @@ class _Row:
 
     def takes(self, needed: frozenset[str] | None, edits: Sequence[Edit]) -> bool:
         """Take a stage that reads and edits these; False when it cannot stand in the row."""
-        if needed is None or needed & self.changed or (self.kept is not None and not needed <= self.kept):
+        if needed is None:
+            return False
+        needed = needed - self.assigned
+        if needed & self.changed or (self.kept is not None and not needed <= self.kept):
             return False
         names = [name for edit in edits for name in edit.names]
-        if len(set(names)) < len(names) or self.changed & set(names) or not all(map(is_plain, names)):
+        if self._splices and (
+            len(set(names)) < len(names) or self.changed & set(names) or not all(map(is_plain, names))
+        ):
             return False
         self.read |= needed
         self.changed.update(names)
@@ -159,6 +170,17 @@ class _Row:
 
     def _edit(self, edit: Edit) -> bool:
         first, self.edited = not self.edited, True
+        if edit.kind == "set":
+            self.assigned.add(edit.name)
+        elif edit.kind == "keep":
+            self.assigned.intersection_update(edit.fields)
+        else:
+            self.assigned.difference_update(edit.names)
+        if not self._splices:
+            if edit.kind == "keep":
+                kept = frozenset(edit.fields)
+                self.kept = kept if self.kept is None else kept & self.kept
+            return True
         if edit.kind == "set" and edit.variable:
             self.cost += _VALUE
             self.values += 1

@@ -88,6 +88,8 @@ class Stage(Operator):
     #: Whether it opens a loop of its own within the loop. Python nests no more than twenty blocks, so a segment with many
     #: of them becomes several.
     nests: ClassVar[bool] = False
+    #: Whether it takes all events in, at the end of its loop, and sends none on.
+    absorbs = False
     #: What becomes of an event for which the stage fails: ``dead_letter``, ``drop`` or ``fail``. Not annotated, or a
     #: stage that makes an option of it could not say where among its options it stands.
     on_error = "dead_letter"

@@ -45,8 +45,17 @@ def explain(tmp_path: Path, *options: str) -> Result:
         (["filter: this"], "operators[1] filter reads all of it ('this' uses it as a whole)"),
         (["filter: meta.id != pid"], "(meta.id is known of an event only)"),
         (
-            ["set: {a: pid}", "set: {b: a}"],
-            "not edited on the bytes: operators[2] set reads a, which operators[1] set changes",
+            ["rename: {pid: a}", "set: {b: a}"],
+            "not edited on the bytes: operators[2] set reads a, which operators[1] rename changes",
+        ),
+        (["set: {a: pid}", "set: {b: a}"], "of each line pid is decoded; the edits are made on its bytes"),
+        (
+            ["set: {a: pid}", "drop: [comm]", "aggregate: {by: a, n: count()}"],
+            "of each line pid is decoded, and no more of it",
+        ),
+        (
+            ["drop: [a]", "aggregate: {by: a, n: count()}"],
+            "the edits want it whole: operators[2] aggregate reads a, which operators[1] drop changes",
         ),
         (
             ["set: {a: pid}", "drop: [a]"],

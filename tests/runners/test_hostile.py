@@ -200,11 +200,11 @@ def test_the_time_that_the_observer_took_makes_no_child_healthy() -> None:
 
     def slow(event: rx.Event) -> None:
         if event.type == "line":
-            threading.Event().wait(0.15)
+            threading.Event().wait(0.6)
         elif event["event"] == "restarting":
             waits.append(event["seconds"])
 
-    restart = {"when": "on-failure", "backoff": "20ms..10s", "healthy": "100ms", "limit": "3 in 1m"}
+    restart = {"when": "on-failure", "backoff": "20ms..10s", "healthy": "500ms", "limit": "3 in 1m"}
     Collected(rx.runner("sh", "-c", "echo x; exit 1", name="x", restart=restart, lifecycle=True), more=slow).wait()
     assert len(waits) == 3
     assert waits[0] * 1.5 < waits[1] < waits[2]

@@ -394,3 +394,25 @@ def test_the_programs_of_these_tests_say_what_they_are() -> None:
     for file in CHILDREN.glob("*.py"):
         text = file.read_text()
         assert not text or text.startswith('"""'), file
+
+
+def test_of_a_child_that_is_gone_nothing_is_asked_where_there_can_be_no_more_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The interpreter ends, and a reader that has not come to its end yet tells of it."""
+    collected = Collected(rx.runner("sleep", "3600", name="x"))
+    one = the_child()
+    collected.subscription.dispose()
+    assert one.exited.wait(10)
+    wait_until(lambda: bool(supervisor._idle), "the supervisor has nothing to do")
+
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    one.output_ended()
+    one.stop()
+    one.kill()
+    one.exited.clear()
+    with pytest.raises(RuntimeError, match="new thread"):
+        one.stop()

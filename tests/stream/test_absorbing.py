@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from reactivex.testing import TestScheduler
 
 from rx_collector import operators as op
-from rx_collector.event import Event, Lines, Origin
+from rx_collector.event import Event, Lines, Origin, from_json
 from rx_collector.ledger import Report
 from rx_collector.operators._windows import Fold, Windows
 from rx_collector.stream import segment as segment_module
@@ -37,21 +37,33 @@ VALUES = st.sampled_from([None, 0, 1, 2, 3.5, -7, True, "x", "y", 2**70, [1], {"
 payloads = st.fixed_dictionaries(
     {}, optional={"a": VALUES, "b": VALUES, "k": VALUES, "t": st.one_of(st.integers(0, 40), st.none())}
 )
-#: Seconds after which a batch comes, and whether it has lines or events.
-batches = st.lists(st.tuples(st.integers(0, 7), st.booleans(), st.lists(payloads, max_size=8)), max_size=6)
+#: Seconds after which a batch comes, what it has, and the payloads.
+KINDS = st.sampled_from(["lines", "events", "encoded"])
+batches = st.lists(st.tuples(st.integers(0, 7), KINDS, st.lists(payloads, max_size=8)), max_size=6)
 keys = st.sampled_from([None, "k", ["k", "b"], {"key": "1 / a"}])
 rows = st.lists(
     st.sampled_from(
         [
             op.filter("a != 0"),
             op.set(c="len(b)"),
+            op.set(a="a + 1", b="a"),
+            op.set(k="'constant'"),
+            op.set(k="[b, k]"),
+            op.set({"b": "c", "c": "1"}),
+            op.filter("c != 1"),
             op.drop("b"),
+            op.drop("a", "c"),
+            op.rename(b="k"),
+            op.rename({"a": "b", "b": "a"}),
+            op.keep("a", "k"),
+            op.keep("b", "c", "k"),
+            op.log("b", level="debug"),
             op.dedupe("k", size=2),
             op.flat_map("[this, this]"),
             op.map(lambda event: event.data),
         ]
     ),
-    max_size=3,
+    max_size=4,
 )
 
 
@@ -76,26 +88,29 @@ def windows(by: Any, aggregate: dict[str, str], size: int) -> list[Any]:
 class Source(Given):
     """Sends each batch at its second of virtual time."""
 
-    def __init__(self, scheduler: TestScheduler, given: list[tuple[int, bool, list[Any]]]) -> None:
+    def __init__(self, scheduler: TestScheduler, given: list[tuple[int, str, list[Any]]]) -> None:
         super().__init__([])
         self._scheduler, self._given = scheduler, given
 
     def connect(self, observer: Any, context: Any) -> Any:
         first = 1
-        for seconds, of_lines, data in self._given:
+        for seconds, kind, data in self._given:
             self._scheduler.advance_by(seconds)
             origin = Origin("run", "exec", 1, 42, int(self._scheduler.clock * 10**9))
-            if of_lines:
-                observer.on_batch(Lines([json.dumps(one).encode() for one in data], first, origin))
-            else:
+            encoded = [json.dumps(one).encode() for one in data]
+            if kind == "lines":
+                observer.on_batch(Lines(encoded, first, origin))
+            elif kind == "events":
                 observer.on_batch([Event(one, None, origin, first + n) for n, one in enumerate(data)])
+            else:
+                observer.on_batch([Event(from_json, None, origin, first + n, one) for n, one in enumerate(encoded)])
             first += len(data)
         observer.on_completed()
         return super().connect(Result(), context)
 
 
 def play(
-    given: Any, row: list[Any], window: Any, *, times: bool = False
+    given: Any, row: list[Any], window: Any, *, times: bool = False, parses: bool = True
 ) -> tuple[list[Any], list[Any], list[Any], list[Any]]:
     """Give what came out, the dead letters, and the counts of all nodes."""
     scheduler = TestScheduler()
@@ -105,7 +120,7 @@ def play(
     result = Result()
     stream = EventStream(Source(scheduler, given))
     parse = op.parse("json", time={"field": "t", "unit": "s"}) if times else op.parse("json")
-    for operator in [parse, *row, window]:
+    for operator in [parse if parses else op.skip(0), *row, window]:
         stream = operator(stream)
     stream.connect(result, context)
     report = Report.of(context.ledger, seconds=0, exit_code=0)
@@ -115,7 +130,7 @@ def play(
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=rounds(200, 800))
+@settings(deadline=None, max_examples=rounds(400, 1600))
 @given(
     given=batches,
     row=rows,
@@ -124,15 +139,16 @@ def play(
     size=st.sampled_from([1, 2, 100]),
     which=st.integers(0, 12),
     times=st.booleans(),
+    parses=st.booleans(),
 )
 def test_taking_in_gives_what_sending_gives(
-    given: Any, row: list[Any], by: Any, names: list[str], size: int, which: int, times: bool
+    given: Any, row: list[Any], by: Any, names: list[str], size: int, which: int, times: bool, parses: bool
 ) -> None:
     window = windows(by, {name: AGGREGATES[name] for name in names}, size)[which]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(segment_module, "is_on", lambda switch: switch != "absorbing")
-        expected = play(given, row, window, times=times)
-    assert repr(play(given, row, window, times=times)) == repr(expected)
+        expected = play(given, row, window, times=times, parses=parses)
+    assert repr(play(given, row, window, times=times, parses=parses)) == repr(expected)
 
 
 @pytest.mark.fast_path
@@ -142,7 +158,7 @@ def test_no_event_is_made_but_for_the_first_of_a_window(monkeypatch: pytest.Monk
     monkeypatch.setattr(Windows, "on_batch", lambda self, events: batch.append(events) or sent(self, events))
     lines = [b'{"k":"a","n":%d}' % n for n in range(100)]
     events, _, nodes, _ = play(
-        [(0, True, [json.loads(line) for line in lines])], [], windows("k", {"n": "sum(n)"}, 9)[0]
+        [(0, "lines", [json.loads(line) for line in lines])], [], windows("k", {"n": "sum(n)"}, 9)[0]
     )
     assert [data for _, _, data in events] == [{"k": "a", "n": 4950}]
     assert batch == []
@@ -224,7 +240,10 @@ def test_the_key_without_an_event_for_longest_gives_way(given: Any, size: int, r
     batches = []
     for seconds, of_lines, keys in given:
         rows = [{"k": key} for key in keys]
-        batches.append((seconds, of_lines, rows if of_lines else [{"message": json.dumps(one)} for one in rows]))
+        if of_lines:
+            batches.append((seconds, "lines", rows))
+        else:
+            batches.append((seconds, "events", [{"message": json.dumps(one)} for one in rows]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(segment_module, "is_on", lambda switch: absorbing or switch != "absorbing")
         events, _, nodes, _ = play(batches, row, op.aggregate(aggregate={"n": "count()"}, by="k", size=size))
@@ -242,7 +261,7 @@ def test_what_is_noted_of_keys_that_gave_way_is_forgotten() -> None:
         noted.append(len(self._oldest or ()))
 
     rows = [{"k": key} for number in range(500) for key in (number, -1)]
-    given = [(0, True, rows), *[(5, True, [{"k": key} for key in range(8)])] * 200]
+    given = [(0, "lines", rows), *[(5, "lines", [{"k": key} for key in range(8)])] * 200]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Windows, "_send", send)
         events, *_ = play(given, [], op.window(every=5, aggregate={"n": "count()"}, by="k", size=10))

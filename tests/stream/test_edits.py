@@ -95,6 +95,9 @@ stages = st.lists(
                 op.filter("pid != None"),
                 op.filter("len(comm) < 4"),
                 op.filter("meta.line == 1"),
+                op.filter("path == comm"),
+                op.filter('host != "web"'),
+                op.set(x="path", host="comm"),
                 op.dedupe("comm"),
                 op.set(host='"web"'),
                 op.set(host="[1]"),
@@ -260,6 +263,7 @@ learned_rows = st.lists(
         st.sampled_from(
             [
                 op.filter("pid != None"),
+                op.filter("path == host"),
                 op.set(host='"web"'),
                 op.set(path="1 / pid"),
                 op.set(pid="pid", host='"a"', path="len(comm)"),
@@ -410,9 +414,13 @@ def test_what_the_plan_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert of(op.keep("pid"), web) == Plan(read({"ts"}), read({"pid"}), read(), True, True)
     assert of(op.filter("pid > 1")) == Plan(read({"ts", "pid"}), unread=True)
     assert of(op.filter("pid > 1"), to_bytes=False) == Plan(read({"ts", "pid"}))
-    # Not these: what follows reads what was changed; a name is changed twice; a function reads all.
+    # What was set is in a variable, and read from there.
+    assert of(web, op.filter("host")) == of(web)
+    assert of(op.set(a="pid"), op.set(b="a")) == Plan(read({"ts", "pid"}), read(), read({"a", "b"}), True, True)
+    # Not these: what follows reads what was changed otherwise; a name is changed twice; a function reads all.
     refused = [
-        (web, op.filter("host")),
+        (op.rename(pid="ppid"), op.filter("ppid")),
+        (op.drop("pid"), op.filter("pid")),
         (web, op.drop("host")),
         (op.rename(pid="ppid", ppid="pid"),),
         (web, op.tap(print)),
