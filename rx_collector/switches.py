@@ -12,7 +12,7 @@
     reads        larger pipes, and no read after one that left nothing to be read
     counting     counting what passes a filter, and looking the numbers of lines up, where few events pass
     gathering    long lines that the kernel gathers (writev), instead of joining them first
-    pacing       letting some milliseconds of events come first while many do, before they are read and delivered
+    pacing       letting a millisecond of events come first while many do, before a sink is given them
     workers      processes that share the first stages of a pipeline
     few          doing a few lines of a pipeline with workers in the collector, while its workers have nothing to do
 """

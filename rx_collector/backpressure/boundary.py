@@ -12,17 +12,17 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+from rx_collector.backpressure.pace import Pace
 from rx_collector.backpressure.strategy import Change, Strategy
 from rx_collector.event import Event
 from rx_collector.ledger import Node
-from rx_collector.pace import Pace
 from rx_collector.switches import is_on
 
 __all__ = ["Boundary"]
 
 _LOOK = 0.2  # seconds in which a store that can be reached is reached
 _PAUSE = 0.001 if is_on("pacing") else 0.0  # seconds between two batches that are given out, while many events come
-_ENOUGH = 512  # events that are not kept waiting for more
+_ENOUGH = 256  # events that are not kept waiting for more
 
 
 def _ignore(event: Event, error: Exception) -> None:
@@ -121,8 +121,10 @@ class Boundary:
                 self._crowded = True
                 self._news.notify()
                 began = time.monotonic()
-                self._room.wait(store.retry_after)
-                self._crowded = False
+                try:
+                    self._room.wait(store.retry_after)
+                finally:
+                    self._crowded = False
                 self.waited += time.monotonic() - began
                 change = Change()
             if store.failure is not None and not self._closed:
@@ -162,8 +164,8 @@ class Boundary:
         """Give what waits, and take what was given before as finished. Blocks until there is something.
 
         Gives None when the boundary is closed and empty (`error` says why it was closed), an empty list after `timeout`
-        seconds without an event. While many events come, those that wait may wait for 1 ms before they are given out
-        together, where the strategy allows it and there is room for more.
+        seconds without an event, or a millisecond more. While many events come, those that wait may wait for 1 ms before
+        they are given out together, where the strategy allows it and there is room for more.
         """
         store = self._store
         with self._lock:
@@ -190,11 +192,13 @@ class Boundary:
         """Let more events come before any are given out, while many do."""
         until, enough = self._pace.until, self._enough
         self._wanted = enough
-        while not (self._closed or self._crowded or self._store.waiting >= enough):
-            rest = until - time.monotonic()
-            if rest <= 0 or not self._news.wait(rest):
-                break
-        self._wanted = 1
+        try:
+            while not (self._closed or self._crowded or self._store.waiting >= enough):
+                rest = until - time.monotonic()
+                if rest <= 0 or not self._news.wait(rest):
+                    break
+        finally:
+            self._wanted = 1
 
     def acknowledge(self, count: int) -> None:
         """The oldest `count` events that `drain` gave have arrived for good. Only a strategy that keeps them listens."""

@@ -281,9 +281,6 @@ def stop_on_signals(
     finally:
         signal.set_wakeup_fd(wakeup)
         for number, handler in old.items():
-            if signal.getsignal(number) in (
-                handle,
-                hang_up,
-                ignore,
-            ):  # and not what is there until the process has ended
+            # And not what is there until the process has ended.
+            if signal.getsignal(number) in (handle, hang_up, ignore):
                 signal.signal(number, handler)

@@ -47,12 +47,7 @@ def emit_parts(code: SegmentCode, source: str) -> None:
     code.lose()
     code.dedent()
     code.write(f"{code.counter('made')} += len({items}) - 1")
-    code.write(f"for event in {items}:")
-    code.indent()
-    code.take_event("event")
-    code.write("try:")
-    code.indent()
-    code.nested += 1
+    code.nest(items)
 
 
 def _events_of(items: Any, event: Event) -> list[Event]:

@@ -314,14 +314,8 @@ class Parse(Stage):
         code.lose()
         code.dedent()
         code.write(f"{code.counter('made')} += len({records}) - 1")
-        source = f"{code.bind(_events_of, 'events_of')}({records}, {code.event()})"
-        code.write(f"for event in {source}:")
-        code.indent()
-        code.take_event("event")
+        code.nest(f"{code.bind(_events_of, 'events_of')}({records}, {code.event()})")
         code.is_dict = True
-        code.write("try:")
-        code.indent()
-        code.nested += 1
 
     def _emit_time(self, code: SegmentCode, time: TimeOf) -> None:
         if code.peek is None:

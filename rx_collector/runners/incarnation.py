@@ -12,7 +12,6 @@ from collections import deque
 
 from rx_collector.errors import ProcessError
 from rx_collector.log import logger
-from rx_collector.pace import Pace
 from rx_collector.pipes import LARGEST, share, widen
 from rx_collector.runners.child import Child
 from rx_collector.runners.framing import Framer, Row, Transcoder, framer
@@ -27,16 +26,14 @@ from rx_collector.waker import LONGEST_WAIT, Waker
 __all__ = ["Incarnation"]
 
 _READ_SIZE = 1 << 18
-_PAUSE = 0.001 if is_on("pacing") else 0.0  # seconds between two reads, while many lines come, a few at a time
 _MOST_STDERR_WAITING = 10_000
 
 
 class Incarnation:
     """The n-th start of a runner's child.
 
-    It reads what is there, at most 256 KiB at once, and waits for no more of it, so a quiet stream has no latency; only
-    while many lines come, a few at a time, a millisecond goes by between two reads. While the observer blocks, the pipe
-    fills and the child waits in write(2); stderr is drained by the supervisor all the same.
+    It reads what is there, at most 256 KiB at once, and never waits for more, so an idle stream has no latency. While the
+    observer blocks, the pipe fills and the child waits in write(2); stderr is drained by the supervisor all the same.
     """
 
     def __init__(
@@ -128,9 +125,7 @@ class Incarnation:
         left = LARGEST  # that is still read when it is abandoned: who holds the pipe may write for ever
         self._last = time.monotonic()
         trusts = is_on("reads")
-        pace = Pace(_PAUSE)
         drained = False  # there was no more than the last read gave, so poll(2) is asked before the next one
-        few = False  # ... and it left the child so much room that it can wait a little for more
         while not outlet.closed:
             abandoned = child.abandoned
             chunk: bytes | None = None
@@ -143,10 +138,6 @@ class Incarnation:
                     chunk = b""  # a pty whose other side is closed
             if chunk is None:
                 drained = False
-                if few and (pause := pace.until - time.monotonic()) > 0:
-                    few = False
-                    time.sleep(pause)
-                    continue  # with a read, for there is something now
                 if abandoned:
                     child.missed = child.missed or "left its output open in the hands of a process outside its group"
                     logger.warning("{} {}; it is read no longer", self._name, child.missed)
@@ -161,7 +152,6 @@ class Incarnation:
             if not chunk:
                 break
             drained = pipe_size > 0 and len(chunk) < _READ_SIZE and trusts
-            few = drained and 8 * len(chunk) < pipe_size
             if widens and 2 * len(chunk) >= pipe_size:  # a page that is not filled counts as full
                 widens = False
                 widen(descriptor, LARGEST)
@@ -169,7 +159,6 @@ class Incarnation:
                 outlet.counts.bytes += len(chunk)
             if transcoder is not None:
                 chunk = transcoder.feed(chunk)
-            before = number
             if chunk:
                 lines = frames.ended(chunk) if plain and number >= spec.skip_lines and self._ready_known else None
                 if lines is not None:
@@ -180,7 +169,6 @@ class Incarnation:
                 left -= len(chunk)
             # A child that never pauses has its deadlines, too, and so have the notes of the supervisor's thread.
             self._last = time.monotonic()
-            pace.took(number - before, self._last)
             self._stop_when_due(self._last)
             if self._has_notes:
                 self._send_notes()

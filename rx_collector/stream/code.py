@@ -5,10 +5,10 @@ its payload is made of, whether it was changed, whether an `Event` exists for it
 never decoded, and no `Event` is made for one that is filtered out. These are the local variables of the loop:
 
     raw        the line (segments that begin at a runner), in some loops with its newline
-    line       its number, in loops that count it
-    rest       what of the batch is still to come, in loops over all of it
-    left       what tells how much that is
-    end        the number of the batch's last line
+    line       its number, where some stage has it in its source; `SegmentCode.line` may find it without counting
+    _rest      what of the batch is still to come, in loops over all of it
+    _left      what tells how much that is
+    _end       the number of the batch's last line
     origin     the batch's Origin
     text       the line as it was edited, when the loop splices
     edited     what edits it, where the layout of lines is learned
@@ -19,6 +19,7 @@ never decoded, and no `Event` is made for one that is filtered out. These are th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -45,11 +46,13 @@ Kept: TypeAlias = dict[_Place, Any]
 State: TypeAlias = tuple[str, str, bool, tuple[Edit, ...], bool]
 #: What the loop counts of lines that had to be decoded for an edit.
 UNSPLICED: Final = "unspliced"
-#: What it counts of events that a filter lets pass, where those are fewer than the others: a whole number that is counted
-#: up costs 10 ns.
+#: What it counts of events that the first filter lets pass, where those are fewer than the others: a whole number that is
+#: counted up costs 10 ns.
 PASSED: Final = "passed"
 
 _INDENT = "    "
+_DEPTH: Final = 3  # of what is written for each event of a batch
+_LEAVES: Final = re.compile(r"\s*(continue|break|return|for|while)\b|[^#]*:\s*(continue|break|return)\b")
 #: The local variables of the loop, beside temporaries and counters.
 _LOCALS = frozenset(
     [
@@ -63,9 +66,9 @@ _LOCALS = frozenset(
         "edited",
         "chosen",
         "line",
-        "rest",
-        "left",
-        "end",
+        "_rest",
+        "_left",
+        "_end",
         "origin",
         "event",
         "data",
@@ -123,16 +126,18 @@ class SegmentCode:
         selective: bool = True,
         ended: bool = False,
         numbered: bool = False,
+        judged: bool = True,
     ) -> None:
         self.ended = ended  # `raw` still has the newline that ends the line
         self.chosen = ""  # the variable with the lines that the loop goes over, and their numbers, when it is not all
         self.to_bytes = to_bytes  # what comes behind the loop writes bytes, so lines may be edited as such
         self.selective = selective  # many are expected to be lost: what filters read may be decoded ahead of the rest
         self.decodes_late = False  # ... and then the rest is, for those that pass
+        self._judged = judged  # whether the loop is chosen by how many are lost
         self.counted = numbered  # `line` or `seen` is there at each turn of the loop
-        self.asks_left = False  # `left` and `end` are wanted
+        self.asks_left = False  # `_left` and `_end` are wanted
         self._loses = False  # events may have been lost before what is being written now
-        self._passing = ""  # what counts those that a filter has let pass, when they are behind it
+        self.passing: int | None = None  # the line, from 0, that counts those which the first filter lets pass
         self.absorbed = False  # the last stage has taken the event, and nothing is sent on
         self.splices = False  # ... and they are: the edits are pending to the end of the loop
         self.learns = False  # ... those whose layout is learned
@@ -149,9 +154,13 @@ class SegmentCode:
         self.stage = -1
         self.counters: list[tuple[str, int, str]] = []  # variable, stage, what it counts
         self.prologue: list[str] = []
+        self.begins = 0  # lines of the source before those that are written here
+        self.parts: list[
+            tuple[int, str]
+        ] = []  # the stages that make several events of one, and what of these is to come
         self.nested = 0  # loops within the loop, each with a try of its own
         self._asked: list[tuple[int, str]] = []  # what was kept so far, by stage
-        self._depth = 3
+        self._depth = _DEPTH
         self._temporaries = 0
         self._source = source
         # What holds true of the event in hand:
@@ -174,7 +183,6 @@ class SegmentCode:
     def begin(self, stage: int) -> None:
         """Begin the next stage."""
         self.stage = stage
-        self._count_passed()
         self.states.append((self.envelope, self.payload, self.pristine, tuple(self.pending), self.has_time))
 
     def write(self, text: str) -> None:
@@ -233,7 +241,7 @@ class SegmentCode:
         """Give the source of the number of the line that is in hand, in a loop over lines."""
         if not self.counted and not self.chosen and self.selective and self._loses and is_on("counting"):
             self.asks_left = True
-            return "end - left()"  # those that are lost are not counted
+            return "_end - _left()"  # those that are lost are not counted
         self.counted = True
         return "line"
 
@@ -283,22 +291,24 @@ class SegmentCode:
         self._loses = True
 
     def pass_if(self, condition: str) -> None:
-        """Go on with the event in hand where this is true, else end with it, counted as filtered. A stage asks once."""
+        """Go on with the event in hand where this is true, else end with it, counted as filtered."""
         self.write(f"if not ({condition}):")
-        if self.selective and is_on("counting"):
-            # When the next stage has it: one for which this stage fails has not passed.
+        if self.selective and self._judged and self._all_come() and is_on("counting"):
+            # Counted are those that pass; the others are all that came but these and those that failed before.
             self.write(_INDENT + "continue")
-            self._passing = f"{self.counter(PASSED)} += 1"
             self._loses = True
+            self.passing = len(self.lines)
+            self.write(f"{self.counter(PASSED)} += 1")
         else:
             self.indent()
             self.lose()
             self.dedent()
 
-    def _count_passed(self) -> None:
-        if self._passing:
-            self.write(self._passing)
-            self._passing = ""
+    def _all_come(self) -> bool:
+        """Whether what is written now is done for each event of the batch, unless something fails for it before: nothing
+        leaves the turn of the loop so far, or goes round more often. So a filter here is told of each event.
+        """
+        return self._depth == _DEPTH and not self.chosen and not any(_LEAVES.match(text) for text, _ in self.lines)
 
     # Reading
 
@@ -471,6 +481,18 @@ class SegmentCode:
         self.part = self.peek = None
         self.held = {}
 
+    def nest(self, source: str) -> None:
+        """Open a loop over a list of events that were made of the one in hand; the rest of the segment is within it."""
+        parts = self.temporary()
+        self.parts.append((self.stage, parts))
+        self.write(f"{parts} = iter({source})")
+        self.write(f"for event in {parts}:")
+        self.indent()
+        self.take_event("event")
+        self.write("try:")
+        self.indent()
+        self.nested += 1
+
     def finish(self) -> None:
         """Write the end of the loop's body: what passed is collected, and what fails in it is accounted for."""
         if self.absorbed:
@@ -479,7 +501,6 @@ class SegmentCode:
             self._finish_spliced(self.pending, self.peek)
         else:
             self.write("emit(event)" if self.has_event else f"emit({self.event_source()})")
-        self._count_passed()
         for _ in range(self.nested):
             self.dedent()
             self.write("except Exception as error:")

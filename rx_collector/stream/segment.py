@@ -6,6 +6,7 @@ line number in that source tells which stage it was, so an event that goes well 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from time import perf_counter_ns, thread_time_ns
@@ -41,6 +42,9 @@ _JUDGED_BY: Final = 2_000  # lines, before it is judged by them how the followin
 _MANY, _FEW = 0.7, 0.5
 #: A look at the clock: what went by belongs to the stage that was on, and now the next one is.
 _LOOK: Final = "now = tick(); spent[at] += now - then; then = now; at = {}"
+#: What a stage has in its source that wants events to be counted.
+_LINE: Final = re.compile(r"^[^#]*\bline\b")
+_SEEN: Final = re.compile(r"^[^#]*\bseen\b")
 _WARNINGS = {"time_unusable": "an event bears no usable time, the one at which it was read takes its place"}
 
 
@@ -80,8 +84,10 @@ class Segment:
         self.counters = tuple(counters)
         self.states = tuple(states)
         self._stage_of_line = self.stages_of_lines = tuple(stage_of_line)
+        self._passing = code.passing if code.passing is None else code.passing + code.begins
         self.decodes_late = code.decodes_late
         self.read_ahead = code.read_ahead
+        self.parts = tuple(code.parts)
         self._globals = code.names
         self._makers = code.makers
         self._compiled = compile(source, f"<segment: {', '.join(step.label for step in steps) or 'no stages'}>", "exec")
@@ -111,13 +117,22 @@ class Segment:
 
     def stage_of(self, error: BaseException) -> int:
         """Give the index of the stage in whose lines an error was raised."""
+        return max(self._stage_of_line[self._line_of(error)], 0)
+
+    def _line_of(self, error: BaseException) -> int:
+        """Give the line of the source, from 0, in which an error was raised."""
         code: CodeType = self.run.__code__  # that of the renewed loops, too
         traceback = error.__traceback__
         while traceback is not None and traceback.tb_frame.f_code is not code:
             traceback = traceback.tb_next
-        if traceback is None:
-            return 0
-        return max(self._stage_of_line[traceback.tb_lineno - 1], 0)
+        return 0 if traceback is None else traceback.tb_lineno - 1
+
+    def had_passed(self, error: BaseException) -> bool:
+        """Tell whether a stage failed for an event that it had counted as one which passes it."""
+        if self._passing is None:
+            return False
+        line = self._line_of(error)
+        return line > self._passing and self._stage_of_line[line] == self._stage_of_line[self._passing]
 
 
 def compile_segment(
@@ -138,7 +153,13 @@ def compile_segment(
     """
     source: Literal["lines", "events"] = "events" if takes in ("events", "encoded") else "lines"
     code = SegmentCode(
-        source, kept, to_bytes=to_bytes, selective=selective, ended=takes == "ended", numbered=takes == "numbered"
+        source,
+        kept,
+        to_bytes=to_bytes,
+        selective=selective,
+        ended=takes == "ended",
+        numbered=takes == "numbered",
+        judged=takes != "events",
     )
     stages = [step.operator for step in steps]
     if takes == "encoded":
@@ -167,16 +188,21 @@ def compile_segment(
     elif takes == "numbered":
         head += ["    origin = batch.origin", "    for line, raw in zip(batch.numbers, batch.lines):"]
     elif source == "lines":
-        head += ["    origin = batch.origin", f"    rest = iter(batch.{takes})"]
-        head += ["    left = rest.__length_hint__", "    end = batch.first + len(batch) - 1"] if code.asks_left else []
-        head += ["    line = batch.first - 1"] if code.counted else []
-        head += ["    for raw in rest:", *(["        line += 1"] if code.counted else [])]
+        counted = code.counted or any(_LINE.search(text) for text, _ in code.lines)
+        head += ["    origin = batch.origin", f"    _rest = iter(batch.{takes})"]
+        head += (
+            ["    _left = _rest.__length_hint__", "    _end = batch.first + len(batch) - 1"] if code.asks_left else []
+        )
+        head += ["    line = batch.first - 1"] if counted else []
+        head += ["    for raw in _rest:", *(["        line += 1"] if counted else [])]
     else:
-        head += ["    rest = iter(batch)", *(["    seen = 0"] if code.counted else [])]
-        head += ["    for event in rest:", *(["        seen += 1"] if code.counted else [])]
+        counted = code.counted or any(_SEEN.search(text) for text, _ in code.lines)
+        head += ["    _rest = iter(batch)", *(["    seen = 0"] if counted else [])]
+        head += ["    for event in _rest:", *(["        seen += 1"] if counted else [])]
     if spent is not None:
         head.append("        " + _LOOK.format(0))
     head.append("        try:")
+    code.begins = len(head)
     tail = [
         "        except Exception as error:",
         "            if fail(error, locals()):",
@@ -213,6 +239,9 @@ class SegmentObserver:
         self._to_bytes = to_bytes  # whether lines may be edited as bytes
         self._selective = True  # whether many are expected to be lost
         self._seen = self._passed = self._unspliced = 0
+        self._judged_by = _JUDGED_BY
+        self._late = 0  # events that the first filter counted as passing it, and failed for
+        self._undone: dict[int, int] = {}  # parts that a stage made and nobody came to, when the stream failed
         self._steps = steps
         self._nodes = nodes
         self._downstream = downstream
@@ -258,11 +287,11 @@ class SegmentObserver:
             out, counts = self._loops[takes](batch, self._fail)
         else:
             out, counts = self._metered(batch, takes)
-        self._left = self._account(segment, len(batch), counts)
+        self._left = self._account(self._current, len(batch), counts)
         if takes[0] != "events":
             self._seen += len(batch)
             self._passed += self._left
-            if self._seen >= _JUDGED_BY:
+            if self._seen >= self._judged_by:
                 self._choose(segment)
         return out
 
@@ -332,7 +361,8 @@ class SegmentObserver:
         if way != (self._to_bytes, self._selective):
             for takes in [takes for takes in self._segments if takes[0] != "events"]:
                 del self._segments[takes]
-            self._meters.clear()
+                self._meters.pop(takes, None)
+            self._judged_by *= 2  # else one that comes now so and now so would be compiled again and again
 
     def _compile(self, takes: _Takes) -> Segment:
         compiled, row = self._shared if self._shared is not None else ({}, 0)
@@ -370,14 +400,14 @@ class SegmentObserver:
         """Count what became of a batch at each stage. Gives how many events are left behind the last."""
         nodes, rejections = self._nodes, self._rejected
         noted: list[tuple[int, str]] = []
-        passed = {stage: count for (stage, what), count in zip(segment.counters, counts, strict=True) if what == PASSED}
+        passed: tuple[int, int] | None = None
         with self._context.ledger.lock:
             if self._unseen and nodes:
                 nodes[0].dropped["stream failed"] += self._unseen
             for (stage, what), count in zip(segment.counters, counts, strict=True):
-                if stage in passed and what in (PASSED, "filtered"):
-                    continue  # with those that were left out before it, what has not passed is known below
-                if count and what == UNSPLICED:
+                if what == PASSED:
+                    passed = stage, count
+                elif count and what == UNSPLICED:
                     self._unspliced += count
                 elif count:
                     node = nodes[stage]
@@ -392,11 +422,15 @@ class SegmentObserver:
                         noted.append((stage, what))
             for stage, node in enumerate(nodes):
                 node.taken += taken
-                if stage in passed:
-                    node.filtered += taken - (0 if stage else self._unseen) - passed[stage] - rejections[stage]
+                if passed is not None and passed[0] == stage:
+                    came = taken - (0 if stage else self._unseen) - (rejections[stage] - self._late)
+                    node.filtered += came - passed[1]
+                    self._late = 0
                 if rejections[stage]:
                     node.rejected += rejections[stage]
                     rejections[stage] = 0
+                if stage in self._undone:
+                    node.dropped["stream failed"] += self._undone.pop(stage)
                 # What is not lost here, and not held (by workers, of the first), is what the next stage takes in.
                 gone = node.filtered + node.rejected + node.merged + node.dropped.total() + node.held()
                 out = node.taken + node.made - gone
@@ -428,6 +462,7 @@ class SegmentObserver:
         stage = step.operator
         assert isinstance(stage, Stage)
         self._rejected[index] += 1
+        self._late += segment.had_passed(error)
         error.__traceback__ = None  # it holds this frame, and so the whole batch
         record = _record(error, values, step, segment, index, batch)
         self.warn_of_rejection(record, index)
@@ -435,6 +470,9 @@ class SegmentObserver:
             self._context.reject(record)
         elif stage.on_error == "fail":
             self._unseen = len(batch) - _seen(batch, values)
+            for maker, parts in segment.parts:
+                if parts in values:
+                    self._undone[maker] = self._undone.get(maker, 0) + values[parts].__length_hint__()
             self._failure = ParseError(
                 f"{self._context.pipeline.name}, {step}: {record.data['error']} (line {record.line} of {record.runner})"
             )
@@ -444,8 +482,8 @@ class SegmentObserver:
 
 def _seen(batch: Batch, values: dict[str, Any]) -> int:
     """Give how many of a batch have come, by the local variables of a loop over it."""
-    if "rest" in values:
-        return len(batch) - values["rest"].__length_hint__()  # type: ignore[no-any-return]
+    if "_rest" in values:
+        return len(batch) - values["_rest"].__length_hint__()  # type: ignore[no-any-return]
     assert isinstance(batch, Lines)
     return batch.index(values["line"]) + 1
 
@@ -469,7 +507,7 @@ def _record(error: Exception, values: dict[str, Any], step: Step, segment: Segme
     if envelope == "lines":
         assert isinstance(batch, Lines)
         origin, raw, part = batch.origin, values["raw"], ""
-        line = batch.first + _seen(batch, values) - 1 if "rest" in values else values["line"]
+        line = batch.first + _seen(batch, values) - 1 if "_rest" in values else values["line"]
         if segment.takes == "ended":
             raw = raw[:-1]
         if batch.repaired:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +10,10 @@ import pytest
 
 import rx_collector as rx
 from rx_collector import operators as op
-from rx_collector import pace, sinks
+from rx_collector import sinks
 from rx_collector.pipes import LARGEST
 from rx_collector.runners import incarnation
-from rx_collector.stream.eventstream import new_context
-from rx_collector.testing import Probe
-from tests.conftest import child, wait_until
+from tests.conftest import child
 from tests.runners.helpers import Collected, messages
 
 
@@ -72,57 +68,6 @@ def test_a_line_is_in_the_file_before_the_next_one_comes(tmp_path: Path, output:
     # Half a millisecond on a quiet machine, and on a busy one still for some of them.
     took = sorted(map(float, Path(f"{path}.took").read_text().split()))
     assert took[len(took) // 4] < 0.004
-
-
-TOGETHER = """
-import os, pathlib, sys
-os.write(1, b"first\\n")
-begin, written = map(pathlib.Path, sys.argv[1:])
-while not begin.exists():
-    pass
-for number in range(10):
-    os.write(1, b"%d\\n" % number)
-written.touch()
-"""
-
-
-@pytest.mark.fast_path
-@pytest.mark.parametrize("room", [True, False])
-@pytest.mark.parametrize("output", ["pipe", "pty"])
-def test_while_many_lines_come_they_are_read_together(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: bool, output: str
-) -> None:
-    """The reader pauses where a child that writes on has the room for it. Here it has while the pause lasts."""
-    begin, written = tmp_path / "begin", tmp_path / "written"
-    pauses: list[float] = []
-
-    def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-        if len(pauses) == 1:
-            begin.touch()
-            wait_until(written.exists, "the child has written all")
-
-    class Clock:
-        monotonic = staticmethod(time.monotonic)
-
-    Clock.sleep = staticmethod(sleep)  # type: ignore[attr-defined]
-    monkeypatch.setattr(incarnation, "time", Clock)
-    monkeypatch.setattr(pace, "_MANY", 0)
-    monkeypatch.setattr(incarnation, "_PAUSE", 0.001)
-    if not room:
-        monkeypatch.setattr(incarnation, "widen", lambda descriptor, wanted: 16)
-    if not room or output == "pty":
-        begin.touch()
-    probe = Probe()
-    stream = rx.runner(sys.executable, "-c", TOGETHER, str(begin), str(written), name="x", output=output)
-    stream.pipe(op.map("message")).connect(probe, new_context())
-    assert probe.ended.wait(20)
-    assert [event.data for event in probe.events] == ["first", *map(str, range(10))]
-    if not room or output == "pty":
-        assert pauses == []
-    else:
-        assert 0 < pauses[0] <= 0.001
-        assert len({event.origin.observed_ns for event in probe.events[1:]}) == 1  # one read
 
 
 def sleeps() -> dict[str, int]:
