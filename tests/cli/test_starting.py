@@ -75,7 +75,7 @@ def test_a_run_imports_what_its_file_names_and_nothing_heavy(tmp_path: Path) -> 
         "operators": {"backpressure", "delivery", "fields", "filter", "placed", "python"},
         "sinks": {"base", "descriptor", "file", "format", "retry", "stdin"},
         "parsers": {"base"},
-        "backpressure": {"block", "boundary", "consumer", "queue", "strategy"},
+        "backpressure": {"block", "boundary", "consumer", "pace", "queue", "strategy"},
     }
     for package, expected in components.items():
         inner = {name.split(".")[2] for name in found if name.startswith(f"rx_collector.{package}.")}
