@@ -210,13 +210,13 @@ def _latencies(command: list[str], output: Path, lines: int) -> list[float]:
 
 def _delivering(directory: Path, lines: int, rate: int) -> dict[str, tuple[list[str], Path]]:
     """Give commands that take a child's lines into a file, one by one as it writes them, and the files."""
-    steady = contender("steady", lines, rate)
+    child = contender("steady", lines, rate)
     ours, plain, bare = directory / "ours.out", directory / "hand.out", directory / "bare.out"
-    text = pipeline(steady, ["parse: json", 'filter: event == "EXEC"'], [f"file: {ours}"])
+    text = pipeline(child, ["parse: json", 'filter: event == "EXEC"'], [f"file: {ours}"])
     return {
         "rx_collector": (_ours(directory, "delivering", text), ours),
-        "by hand, a line at a time": (contender("forward", plain, *steady), plain),
-        "the child alone, into the file": (["sh", "-c", f"exec {' '.join(steady)} >> {bare}"], bare),
+        "by hand, a line at a time": (contender("forward", plain, *child), plain),
+        "the child alone, into the file": (["sh", "-c", f"exec {' '.join(child)} >> {bare}"], bare),
     }
 
 
@@ -241,6 +241,13 @@ def _delays(
     }
 
 
+def _share(pid: int, seconds: float) -> float:
+    """Give the share of one processor that a process takes for so long, without its children."""
+    before, began = cpu_of(pid), time.monotonic()
+    time.sleep(seconds)
+    return (cpu_of(pid) - before) / (time.monotonic() - began)
+
+
 def latency(sizes: Sizes, say: _Say) -> dict[str, Any]:
     """From a child's write to the byte in the file, at 1,000 events/s, beside the least that can be done."""
     with tempfile.TemporaryDirectory() as name:
@@ -260,9 +267,7 @@ def steady(sizes: Sizes, say: _Say) -> dict[str, Any]:
                 say(f"{what}, CPU, round {number} of {sizes.rounds}")
                 with started(contenders[what][0]) as process:
                     time.sleep(lines / rate / 2)
-                    before, began = cpu_of(process.pid), time.monotonic()
-                    time.sleep(lines / rate / 4)
-                    shares[what].append((cpu_of(process.pid) - before) / (time.monotonic() - began))
+                    shares[what].append(_share(process.pid, lines / rate / 4))
                     process.wait()
         for what, share in shares.items():
             results[what]["cpu_percent"] = statistics.median(share) * 100
@@ -281,9 +286,7 @@ def idle(sizes: Sizes, say: _Say) -> dict[str, Any]:
             while _children_of(child.pid) < 1 and time.monotonic() < deadline:
                 time.sleep(0.05)
             time.sleep(min(1.0, sizes.idle_seconds))  # what belongs to the start is done
-            before, began = cpu_of(child.pid), time.monotonic()
-            time.sleep(sizes.idle_seconds)
-            share = (cpu_of(child.pid) - before) / (time.monotonic() - began)
+            share = _share(child.pid, sizes.idle_seconds)
             child.send_signal(signal.SIGTERM)
             child.wait()
     return {"seconds": sizes.idle_seconds, "results": {"rx_collector": {"cpu_percent": share * 100}}}

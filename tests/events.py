@@ -4,13 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from rx_collector.event import Event, Lines, Origin
 from rx_collector.ledger import Report
+from rx_collector.stream import segment
 from rx_collector.stream.eventstream import EventStream, new_context
 from rx_collector.stream.flow import Batch, BatchObserver, Connection, Context, Source
 from tests.conftest import wait_until
 
 ORIGIN = Origin("run", "exec", 1, 42, 1_700_000_000_123_456_789)
+
+
+def compilations(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Give a list that gets the options of each loop that is compiled from now on."""
+    noted: list[dict[str, Any]] = []
+    compile_ = segment.compile_segment
+
+    def compile_segment(*arguments: Any, **options: Any) -> segment.Segment:
+        noted.append(options)
+        return compile_(*arguments, **options)
+
+    monkeypatch.setattr(segment, "compile_segment", compile_segment)
+    return noted
 
 
 def event(data: Any, line: int = 1) -> Event:

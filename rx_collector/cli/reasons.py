@@ -70,19 +70,6 @@ class TakenIn(Stage):
         code.absorbed = True
 
 
-@described
-class _End(Stage):
-    """Stands for such a window of which nothing is known."""
-
-    absorbs = True
-
-    def needs(self) -> frozenset[str] | None:
-        return frozenset()
-
-    def emit(self, code: SegmentCode, following: Sequence[Stage]) -> None:
-        code.absorbed = True
-
-
 def not_absorbed(step: Step, *, in_group: bool = False, behind_workers: bool = False) -> str:
     """Say why a window takes no events in within the loop before it; empty where it does, or is none."""
     operator = step.operator
@@ -324,8 +311,7 @@ def _why_not_spliced(following: Sequence[Step], reads: Iterable[str], *, to_byte
         return "what follows the loop reads the fields"
 
     def splices(some: Sequence[Stage]) -> bool:
-        row = [*some, _End()] if absorbed and not some[-1].absorbs else some
-        return plan(row, reads, to_bytes=True).edits
+        return plan(some, reads, to_bytes=True, absorbed=absorbed).edits
 
     def stands(some: Sequence[Stage]) -> bool:
         return splices(some) or not any(stage.edits() for stage in some)

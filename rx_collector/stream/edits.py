@@ -109,14 +109,15 @@ class Plan:
     learned: bool = False
 
 
-def plan(stages: Sequence[Stage], reads: Iterable[str], *, to_bytes: bool) -> Plan:
+def plan(stages: Sequence[Stage], reads: Iterable[str], *, to_bytes: bool, absorbed: bool = False) -> Plan:
     """Plan what is decoded of a line ahead of the rest of it, for the stages behind its parser.
 
-    `reads` are the fields that the parser itself wants; `to_bytes` says that nothing behind these stages decodes it.
+    `reads` are the fields that the parser itself wants; `to_bytes` says that nothing behind these stages decodes it,
+    `absorbed` that a stage behind them takes all events in, which the last of them may do, too.
     """
     if not is_on("projection"):
         return Plan(frozenset())
-    absorbed = bool(stages) and stages[-1].absorbs
+    absorbed = absorbed or (bool(stages) and stages[-1].absorbs)
     row = _Row(set(reads), splices=not absorbed)
     ahead: frozenset[str] | None = None  # what is read before the first edit
     for stage in stages:

@@ -18,7 +18,7 @@ from rx_collector.event import Event
 from rx_collector.ledger import NodeReport
 from rx_collector.testing import Probe, Script, run_script
 from tests.conftest import wait_until
-from tests.events import ORIGIN
+from tests.events import ORIGIN, compilations
 from tests.operators.test_timed import Timed
 from tests.runners.helpers import run_project
 
@@ -166,16 +166,7 @@ def test_the_state_of_ended_groups_is_let_go() -> None:
 
 
 def test_the_loops_within_are_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from rx_collector.stream import segment
-
-    compiled: list[Any] = []
-    once = segment.compile_segment
-
-    def compile_segment(*arguments: Any, **options: Any) -> Any:
-        compiled.append(arguments)
-        return once(*arguments, **options)
-
-    monkeypatch.setattr(segment, "compile_segment", compile_segment)
+    compiled = compilations(monkeypatch)
     data, _ = through(
         Script.of([{"k": number % 50, "n": number} for number in range(200)]),
         op.group_by("k", op.set(x="n"), op.dedupe("n % 100"), op.buffer(count=2), op.map("{'size': len(this)}")),

@@ -24,7 +24,7 @@ from rx_collector.stream.meter import Meter
 from rx_collector.stream.operator import Stage
 from rx_collector.stream.segment import SegmentObserver, Step, compile_segment
 from rx_collector.testing import Probe
-from tests.events import ORIGIN, event, run_batches
+from tests.events import ORIGIN, compilations, event, run_batches
 
 
 @dataclass(frozen=True)
@@ -258,14 +258,7 @@ def test_where_no_event_can_be_lost_lines_are_counted() -> None:
 
 
 def test_one_that_comes_now_so_and_now_so_is_not_compiled_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    compiled: list[bool] = []
-    compile_ = segment_module.compile_segment
-
-    def counted(*arguments: Any, **options: Any) -> Any:
-        compiled.append(True)
-        return compile_(*arguments, **options)
-
-    monkeypatch.setattr(segment_module, "compile_segment", counted)
+    compiled = compilations(monkeypatch)
     steps = [Step(stage, stage.name) for stage in (op.parse("json"), op.filter("n == 1"))]
     observer = SegmentObserver(steps, [Node("parse"), Node("filter")], Probe(), new_context())
     for number in range(400):

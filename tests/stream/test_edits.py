@@ -24,13 +24,13 @@ from rx_collector.ledger import Node
 from rx_collector.sinks.format import payload
 from rx_collector.stream import edits as edits_module
 from rx_collector.stream import layout as layout_module
-from rx_collector.stream import segment as segment_module
 from rx_collector.stream.edits import Plan, plan, token, without
 from rx_collector.stream.eventstream import new_context
 from rx_collector.stream.layout import layout_of
 from rx_collector.stream.segment import Segment, SegmentObserver, Step, compile_segment
 from rx_collector.testing import Probe
 from tests.conftest import rounds
+from tests.events import compilations
 from tests.runners.helpers import run_project
 
 ORIGIN = Origin("run", "exec", 1, 42, 1_700_000_000_000_000_000)
@@ -503,14 +503,7 @@ def test_a_loop_that_could_splice_hardly_any_line_is_given_up() -> None:
 @pytest.mark.fast_path
 def test_how_lines_are_read_is_chosen_by_how_many_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """A filter that lets most pass makes two decodings of one; what comes out does not show it."""
-    ways: list[bool] = []
-    compile_ = segment_module.compile_segment
-
-    def compile_segment(*arguments: Any, selective: bool = True, **options: Any) -> Segment:
-        ways.append(selective)
-        return compile_(*arguments, selective=selective, **options)
-
-    monkeypatch.setattr(segment_module, "compile_segment", compile_segment)
+    compiled = compilations(monkeypatch)
     stages = [op.parse("json"), op.filter("pid > 0"), op.dedupe("n"), op.set(m="n + 1"), op.map("this")]
     steps = [Step(stage, f"operators[{index}] {stage.name}") for index, stage in enumerate(stages)]
     nodes = [Node(step.label) for step in steps]
@@ -524,7 +517,7 @@ def test_how_lines_are_read_is_chosen_by_how_many_pass(monkeypatch: pytest.Monke
             batch[1] = batch[0]  # what dedupe keeps goes on from way to way
             observer.on_batch(Lines(batch, 1, ORIGIN))
             number += 100
-    assert ways == [True, False, True, False]  # 60 % change nothing
+    assert [options["selective"] for options in compiled] == [True, False, True, False]  # 60 % change nothing
     expected = [n for n in range(number) if n % 10 < shares[n // 3000] and n % 100 != 1]
     assert [event.data["n"] for event in probe.events] == expected
     assert all(event.data["m"] == event.data["n"] + 1 for event in probe.events)
