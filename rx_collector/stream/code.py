@@ -460,16 +460,13 @@ class SegmentCode:
             self.has_event = self.payload == "event"
 
     def pend(self, edits: Sequence[Edit]) -> None:
-        """Note what is to be changed in the line at the end of the loop (where it `splices`)."""
+        """Note what is to be changed in the line at the end of the loop (where it `splices`). The plan sees to it that
+        what is changed otherwise than set is not read.
+        """
         self.pending += edits
         for edit in edits:
             if edit.kind == "set":
                 self.assigned[edit.name] = edit.variable or self.bind(edit.value, "constant")
-            elif edit.kind == "keep":
-                self.assigned = {name: value for name, value in self.assigned.items() if name in edit.fields}
-            else:
-                for name in edit.names:
-                    self.assigned.pop(name, None)
         self.pristine = self.encoded = self.is_line = self.has_event = False
 
     def take_event(self, source: str) -> None:

@@ -54,6 +54,10 @@ def explain(tmp_path: Path, *options: str) -> Result:
             "of each line pid is decoded, and no more of it",
         ),
         (
+            ["set: {a: x, b: x, c: x, d: x, e: x}", "drop: [q]", "aggregate: {by: q, n: count()}"],
+            "the edits want it whole: operators[3] aggregate reads q, which operators[2] drop changes",
+        ),
+        (
             ["drop: [a]", "aggregate: {by: a, n: count()}"],
             "the edits want it whole: operators[2] aggregate reads a, which operators[1] drop changes",
         ),

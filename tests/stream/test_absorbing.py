@@ -151,6 +151,32 @@ def test_taking_in_gives_what_sending_gives(
     assert repr(play(given, row, window, times=times, parses=parses)) == repr(expected)
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        [op.keep("a", "k"), op.keep("a", "b", "k")],
+        [op.set(b="1"), op.keep("a", "k")],
+        [op.set(b="1"), op.drop("b")],
+        [op.set(b="1"), op.rename(b="k")],
+        [op.set(b="1"), op.rename(a="b")],
+        [op.set(b="1"), op.drop("b"), op.filter("b == None")],
+        [op.set(b="a"), op.set(a="b + 1", b="k")],
+        [op.keep("a"), op.set(b="a"), op.keep("a", "b")],
+    ],
+    ids=lambda row: "-".join(stage.name for stage in row),
+)
+@pytest.mark.parametrize("kind", ["lines", "encoded"])
+def test_edits_before_a_window_are_as_good_as_made(row: list[Any], kind: str) -> None:
+    """What was set, dropped, renamed or not kept is read as it would be from the payload."""
+    given = [(0, kind, [{"a": 1, "b": 2, "k": 3}, {"a": 4, "k": 5}, {"b": 6}])]
+    window = windows(["k", "b"], {"first": "first(b)", "total": "sum(a)"}, 9)[0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segment_module, "is_on", lambda switch: switch != "absorbing")
+        expected = play(given, row, window, parses=kind == "lines")
+    assert len(expected[0]) > 0
+    assert repr(play(given, row, window, parses=kind == "lines")) == repr(expected)
+
+
 @pytest.mark.fast_path
 def test_no_event_is_made_but_for_the_first_of_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
     batch: list[Any] = []
